@@ -1,0 +1,232 @@
+"""Everything a scene is, as plain data.
+
+A `SceneSpec` is complete: `render_scene(spec, corpora)` needs no recipe, clock or environment. Its
+JSON is stored in the manifest and round-trips exactly.
+
+Times are seconds from the start of the scene unless a name says otherwise; positions are metres in
+room coordinates; orientation is yaw, pitch, roll in degrees, intrinsic z-y-x (see
+`scenesynth.scene.geometry`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Literal
+
+from scenesynth.records import from_json, to_json, to_plain
+from scenesynth.room.model import Air, Room, Vector
+
+SCHEMA_VERSION = 1
+RENDER_VERSION = 1
+"""Raised whenever the same spec would render to other samples."""
+
+Role = Literal["target", "interferer", "noise"]
+ROLES: tuple[Role, ...] = ("target", "interferer", "noise")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keyframe:
+    """A pose at a time. One keyframe means still."""
+
+    time_s: float = 0.0
+    position_m: Vector
+    yaw_deg: float = 0.0
+    pitch_deg: float = 0.0
+    roll_deg: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipRef:
+    """A dry clip by name and content; the corpus of that name has to hold it.
+
+    Attributes:
+        corpus: name of the corpus in the `Corpora` at hand ("sources", "noise", ...).
+        id: relative id inside the corpus.
+        digest: digest of the decoded PCM.
+        file_digest: digest of the file's bytes ("" where there is no file).
+    """
+
+    corpus: str
+    id: str
+    digest: str
+    file_digest: str = ""
+    labels: tuple[str, ...] = ()
+    group: str = ""
+    fold: str = ""
+    licence: str = ""
+    caption: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One sounding of a clip.
+
+    Attributes:
+        onset_s: when the played part starts to sound at the emitter.
+        start_s: where in the clip the played part starts.
+        duration_s: length of the played part.
+        active_start_s, active_end_s: the clip's active region inside the played part, in seconds
+            from `onset_s`; labels follow it.
+        gain: linear factor on the decoded clip.
+        fade_in_s, fade_out_s: linear fades at the ends of the played part.
+    """
+
+    role: Role
+    clip: ClipRef
+    onset_s: float
+    start_s: float = 0.0
+    duration_s: float
+    active_start_s: float
+    active_end_s: float
+    gain: float = 1.0
+    fade_in_s: float = 0.0
+    fade_out_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.onset_s < 0 or self.start_s < 0:
+            raise ValueError(
+                f"onset_s = {self.onset_s}, start_s = {self.start_s}; neither may be negative"
+            )
+        if self.duration_s <= 0:
+            raise ValueError(f"duration_s = {self.duration_s}; must be positive")
+        if not 0 <= self.active_start_s < self.active_end_s <= self.duration_s + 1e-9:
+            raise ValueError(
+                f"active_start_s = {self.active_start_s}, active_end_s = {self.active_end_s}; "
+                f"must satisfy 0 <= start < end <= duration_s = {self.duration_s}"
+            )
+        if self.gain <= 0:
+            raise ValueError(f"gain = {self.gain}; must be positive")
+        if min(self.fade_in_s, self.fade_out_s) < 0:
+            raise ValueError("fade_in_s and fade_out_s may not be negative")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Emitter:
+    """Something that sounds at a place: a talker, a loudspeaker, a machine.
+
+    Attributes:
+        group: what the emitter is, across its events (a speaker); "" where unknown.
+    """
+
+    id: str
+    group: str = ""
+    directivity: Literal["omni"] = "omni"
+    keyframes: tuple[Keyframe, ...]
+    events: tuple[Event, ...]
+
+    def __post_init__(self) -> None:
+        if not self.keyframes:
+            raise ValueError(f"emitter {self.id}: keyframes is empty; one keyframe means still")
+        if not self.events:
+            raise ValueError(f"emitter {self.id}: events is empty")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a spec came from. It does not change a sample of the audio."""
+
+    recipe: str = ""
+    seed: int = 0
+    split: str = "train"
+    index: int = 0
+    attempt: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SceneSpec:
+    """A scene.
+
+    Attributes:
+        n_samples: length of the scene at `sample_rate`.
+        listener: pose keyframes of the listener.
+        snr_db: requested ratio of all wet targets to all wet noise; None without one of them.
+        sir_db: requested ratio of all wet targets to all wet interferers; None leaves their own
+            levels.
+        snr_reference: where that energy is measured: the omnidirectional pressure at the
+            listener's centre, or the sum over all channels of the format (GRAM).
+        engine, mode: how responses are made; `full` is every image within `response_s`.
+        response_s: length of the impulse responses.
+        highpass_hz: corner of the causal high-pass of the responses; 0 for none.
+    """
+
+    schema: Literal[1] = SCHEMA_VERSION
+    origin: Origin
+    sample_rate: int
+    n_samples: int
+    room: Room
+    air: Air
+    listener: tuple[Keyframe, ...]
+    emitters: tuple[Emitter, ...]
+    snr_db: float | None = None
+    sir_db: float | None = None
+    snr_reference: Literal["omni", "all_channels"] = "omni"
+    engine: Literal["shoebox"] = "shoebox"
+    mode: Literal["full"] = "full"
+    response_s: float
+    highpass_hz: float = 30.0
+
+    def __post_init__(self) -> None:
+        if self.sample_rate <= 0 or self.n_samples <= 0:
+            raise ValueError(
+                f"sample_rate = {self.sample_rate}, n_samples = {self.n_samples}; "
+                f"both must be positive"
+            )
+        if self.response_s <= 0:
+            raise ValueError(f"response_s = {self.response_s}; must be positive")
+        if not self.listener:
+            raise ValueError("listener is empty; one keyframe means still")
+        self._check_inside("listener", self.listener)
+        for n, emitter in enumerate(self.emitters):
+            self._check_inside(f"emitters[{n}].keyframes", emitter.keyframes)
+            for m, event in enumerate(emitter.events):
+                if event.onset_s >= self.duration_s:
+                    raise ValueError(
+                        f"emitters[{n}].events[{m}].onset_s = {event.onset_s}; "
+                        f"must lie before the scene's end at {self.duration_s:g} s"
+                    )
+
+    def _check_inside(self, name: str, keyframes: tuple[Keyframe, ...]) -> None:
+        for n, keyframe in enumerate(keyframes):
+            if why := self.room.outside(keyframe.position_m):
+                raise ValueError(f"{name}[{n}].position_m: {why} (room {self.room.id})")
+
+    @property
+    def id(self) -> str:
+        """Name of the scene in its dataset, such as `train-00000017`."""
+        return f"{self.origin.split}-{self.origin.index:08d}"
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return self.n_samples / self.sample_rate
+
+    def to_json(self) -> str:
+        """Canonical JSON; `from_json` gives back an equal spec."""
+        return to_json(self)
+
+    @classmethod
+    def from_json(cls, text: str) -> SceneSpec:
+        """Inverse of `to_json`.
+
+        Raises:
+            ConfigError: unknown, missing or wrong fields, named by path.
+        """
+        return from_json(cls, text)
+
+
+def render_key(spec: SceneSpec, format_name: str) -> str:
+    """Digest of all that decides the audio of one format: spec, clips' content, render version.
+
+    The origin (recipe, seed, index, split, attempt) is left out, so that an edit of a recipe
+    leaves the keys of the scenes that it did not change.
+    """
+    plain = to_plain(spec)
+    del plain["origin"]
+    payload = json.dumps(
+        {"spec": plain, "format": format_name, "render": RENDER_VERSION},
+        sort_keys=True,
+        separators=(",", ":"),
+    )
+    return hashlib.sha256(payload.encode()).hexdigest()[:32]
