@@ -19,14 +19,16 @@ from scenesynth.errors import ConfigError
 
 T = TypeVar("T")
 
+_SCALARS = (str, int, float, bool, type(None))
+
 
 def to_plain(value: Any) -> Any:
     """Plain dicts, lists and scalars of a record, in field order."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, _SCALARS):
+        return value
     if isinstance(value, tuple):
         return [to_plain(item) for item in value]
-    return value
+    return {name: to_plain(getattr(value, name)) for name in _field_names(type(value))}
 
 
 def from_plain(kind: type[T], data: object, path: str = "") -> T:
@@ -54,6 +56,11 @@ def from_json(kind: type[T], text: str, path: str = "") -> T:
     except json.JSONDecodeError as error:
         raise ConfigError(f"{path or kind.__name__}: not valid JSON ({error})") from None
     return from_plain(kind, data, path)
+
+
+@cache
+def _field_names(kind: type) -> tuple[str, ...]:
+    return tuple(f.name for f in dataclasses.fields(kind))
 
 
 @cache

@@ -13,12 +13,12 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from scenesynth.records import from_json, to_json, to_plain
 from scenesynth.room.model import Air, Room, Vector
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Final = 1
 RENDER_VERSION = 1
 """Raised whenever the same spec would render to other samples."""
 
