@@ -59,7 +59,7 @@ def from_json(kind: type[T], text: str, path: str = "") -> T:
 
 
 @cache
-def _field_names(kind: type) -> tuple[str, ...]:
+def _field_names(kind: Any) -> tuple[str, ...]:
     return tuple(f.name for f in dataclasses.fields(kind))
 
 
