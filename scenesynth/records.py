@@ -28,7 +28,8 @@ def to_plain(value: Any) -> Any:
         return value
     if isinstance(value, tuple):
         return [to_plain(item) for item in value]
-    return {name: to_plain(getattr(value, name)) for name in _field_names(type(value))}
+    kind: type = type(value)
+    return {name: to_plain(getattr(value, name)) for name in _field_names(kind)}
 
 
 def from_plain(kind: type[T], data: object, path: str = "") -> T:
@@ -59,7 +60,7 @@ def from_json(kind: type[T], text: str, path: str = "") -> T:
 
 
 @cache
-def _field_names(kind: Any) -> tuple[str, ...]:
+def _field_names(kind: type) -> tuple[str, ...]:
     return tuple(f.name for f in dataclasses.fields(kind))
 
 
