@@ -1,0 +1,171 @@
+"""When and where each event sounds, as the listener hears it.
+
+Dry times follow the clip's active region at both ends, cut at the scene's end. The wet onset is the
+arrival of the direct sound. The wet offset is where the backward-integrated energy of the event's
+own pressure has fallen by 60 dB, cut at the scene's end. Frame k covers [k * hop, (k + 1) * hop)
+seconds and is active where the direct sound, which lasts from the wet onset to the dry offset plus
+the direct delay, occupies at least half of it; every event has at least one frame. Directions are
+those at arrival, in the listener's frame (x front, y left, z up; azimuth counter-clockwise).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scenesynth.errors import ContentError
+from scenesynth.render.energy import Energy
+from scenesynth.scene.spec import Event
+
+FRAME_HOP_S = 0.1
+WET_OFFSET_DROP_DB = 60.0
+
+# Times are compared as whole nanoseconds: an onset at 0.15 s lies on the middle of a frame, which
+# it would miss by a rounding error in float64 seconds.
+_TICKS_PER_S = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """Label times of one event, in seconds from the scene's start, and its frames."""
+
+    dry_onset_s: float
+    dry_offset_s: float
+    wet_onset_s: float
+    wet_offset_s: float
+    direct_offset_s: float
+    frame_start: int
+    frame_stop: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frames:
+    """Dense activity and directions. Shapes: [events, frames]; NaN where an event is not active."""
+
+    hop_s: float
+    active: NDArray[np.bool_]
+    azimuth_deg: NDArray[np.float64]
+    elevation_deg: NDArray[np.float64]
+    distance_m: NDArray[np.float64]
+
+
+def event_times(
+    event: Event,
+    wet: Energy,
+    *,
+    direct_delay_s: float,
+    n_samples: int,
+    sample_rate: int,
+    name: str = "event",
+) -> Times:
+    """Label times of an event whose pressure at the listener is `wet`.
+
+    Args:
+        wet: energy of the event's pressure, with what outlasts the scene.
+        direct_delay_s: travel time of the direct sound.
+        name: what to call the event in an error.
+
+    Raises:
+        ContentError: the event is silent, or over before the listener could hear it.
+    """
+    end_s = n_samples / sample_rate
+    # The clip starts on a whole sample, so its labels count from there.
+    start_s = round(event.onset_s * sample_rate) / sample_rate
+    onset_s = start_s + event.active_start_s
+    wet_onset_s = onset_s + direct_delay_s
+    if wet_onset_s >= end_s:
+        raise ContentError(
+            f"{name} (clip {event.clip.id}): its sound arrives at {wet_onset_s:.4f} s, not before "
+            f"the scene's end at {end_s:g} s; place it earlier"
+        )
+    if not (wet.between(0, n_samples) > 0 and math.isfinite(wet.total)):
+        raise ContentError(
+            f"{name} (clip {event.clip.id}): energy at the listener is "
+            f"{wet.between(0, n_samples):g}; the clip has to sound and be finite"
+        )
+    offset_s = min(start_s + event.active_end_s, end_s)
+    direct_offset_s = min(offset_s + direct_delay_s, end_s)
+    frame_start, frame_stop = frame_range(
+        wet_onset_s, direct_offset_s, n_frames(n_samples, sample_rate)
+    )
+    return Times(
+        dry_onset_s=onset_s,
+        dry_offset_s=offset_s,
+        wet_onset_s=wet_onset_s,
+        wet_offset_s=min(wet.end(WET_OFFSET_DROP_DB) / sample_rate, end_s),
+        direct_offset_s=direct_offset_s,
+        frame_start=frame_start,
+        frame_stop=frame_stop,
+    )
+
+
+def n_frames(n_samples: int, sample_rate: int, hop_s: float = FRAME_HOP_S) -> int:
+    """Frames that a scene reaches into, the last one perhaps in part."""
+    return max(1, -(-n_samples * _TICKS_PER_S // (sample_rate * _ticks(hop_s))))
+
+
+def frame_range(
+    onset_s: float, offset_s: float, frame_count: int, hop_s: float = FRAME_HOP_S
+) -> tuple[int, int]:
+    """Half-open range of the frames of which [onset_s, offset_s) occupies at least half.
+
+    A sound that occupies no half frame gets the one that it occupies most (the earlier of equals).
+    """
+    hop, onset, offset = _ticks(hop_s), _ticks(onset_s), _ticks(offset_s)
+    reach = range(max(onset // hop, 0), max(-(-offset // hop), onset // hop + 1))
+    first, last = reach.start, reach.stop - 1
+
+    def occupied(frame: int) -> int:
+        return min(offset, (frame + 1) * hop) - max(onset, frame * hop)
+
+    start = first if 2 * occupied(first) >= hop else first + 1
+    stop = last + 1 if 2 * occupied(last) >= hop else last
+    if start >= stop:
+        start = max((first, last), key=occupied)
+        stop = start + 1
+    start = min(start, frame_count - 1)
+    return start, max(min(stop, frame_count), start + 1)
+
+
+def frames(
+    events: Iterable[Mapping[str, Any]],
+    n_samples: int,
+    sample_rate: int,
+    hop_s: float = FRAME_HOP_S,
+) -> Frames:
+    """Dense table of rows of the events table, at any frame length.
+
+    Args:
+        events: rows of one scene, in the order of the result's first axis.
+        n_samples: length of the scene.
+        hop_s: length of a frame.
+    """
+    rows = list(events)
+    end_s = n_samples / sample_rate
+    count = n_frames(n_samples, sample_rate, hop_s)
+    active = np.zeros((len(rows), count), np.bool_)
+    where = np.full((3, len(rows), count), np.nan)
+    for n, row in enumerate(rows):
+        delay_s = row["wet_onset_s"] - row["dry_onset_s"]
+        direct_offset_s = min(row["dry_offset_s"] + delay_s, end_s)
+        start, stop = frame_range(row["wet_onset_s"], direct_offset_s, count, hop_s)
+        active[n, start:stop] = True
+        for axis, column in enumerate(("azimuth", "elevation")):
+            where[axis, n, start:stop] = row[f"{column}_start_deg"]
+        where[2, n, start:stop] = row["distance_start_m"]
+    return Frames(
+        hop_s=hop_s,
+        active=active,
+        azimuth_deg=where[0],
+        elevation_deg=where[1],
+        distance_m=where[2],
+    )
+
+
+def _ticks(seconds: float) -> int:
+    return round(seconds * _TICKS_PER_S)
