@@ -1,0 +1,285 @@
+"""Audio as Zarr v3 bytes: quantisation, inner chunks, shard objects, array metadata.
+
+A scene is stored as int16 with its own peak as gain:
+
+    float = stored / full_scale * gain          (full_scale 32767)
+
+so the loudest sample is recovered exactly and quiet scenes lose no resolution. A silent scene has
+gain 0. The option `float32` stores the samples as they are (full_scale 1, gain 1, or 0 where
+silent).
+
+A shard object is written here rather than through zarr, because each scene can then be compressed
+as soon as it is rendered and only compressed bytes are kept. It is the core-spec codec
+`sharding_indexed`: chunks back to back, then an index of (offset, length) pairs, then the index's
+crc32c. Every chunk of every scene is present, silent ones too: an absent chunk would read as zeros
+without an error, and an absent file would look like one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import google_crc32c
+import numpy as np
+from numcodecs import blosc
+from numpy.typing import NDArray
+
+from scenesynth.errors import CorruptShardError
+from scenesynth.store.layout import DatasetInfo, StoredFormat
+
+ABSENT: Final = np.uint64(2**64 - 1)
+_CRC_BYTES: Final = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Codec:
+    """How samples become bytes: number type, full scale, and blosc's compressor."""
+
+    dtype: str
+    full_scale: float
+    compressor: str
+    level: int
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of a sample before compression."""
+        return np.dtype(self.dtype).itemsize
+
+
+CODECS: Final[dict[str, Codec]] = {
+    "lz4": Codec(dtype="int16", full_scale=32767.0, compressor="lz4", level=5),
+    "zstd": Codec(dtype="int16", full_scale=32767.0, compressor="zstd", level=1),
+    "float32": Codec(dtype="float32", full_scale=1.0, compressor="lz4", level=5),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodedScene:
+    """One scene in one format: compressed chunks along time, with their checksums."""
+
+    chunks: tuple[bytes, ...]
+    gain: float
+    peak: float
+
+
+def encode_scene(audio: NDArray[np.float32], fmt: StoredFormat, info: DatasetInfo) -> EncodedScene:
+    """Quantise and compress a scene, padded with silence to the dataset's length.
+
+    Args:
+        audio: Shape [channels, samples], at most `info.max_samples` long.
+
+    Raises:
+        ValueError: another number of channels, too long, or samples that are not finite.
+    """
+    _check_audio(audio, fmt, info)
+    codec = CODECS[info.codec]
+    peak = _peak(audio)
+    if not np.isfinite(peak):
+        raise ValueError(f"format {fmt.name}: the audio holds samples that are not finite")
+    gain = peak if codec.dtype == "int16" else np.float32(peak > 0)
+    chunks = tuple(
+        _compress(quantise(_window(audio, n, info), gain, codec), codec)
+        for n in range(info.n_chunks)
+    )
+    return EncodedScene(chunks=chunks, gain=float(gain), peak=float(peak))
+
+
+def quantise(audio: NDArray[np.float32], gain: np.float32, codec: Codec) -> NDArray[Any]:
+    """Stored samples of `audio`, rounded to the nearest; all zero where the gain is 0.
+
+    Shape: [channels, samples] in and out.
+    """
+    if codec.dtype == "float32":
+        return audio
+    if gain == 0:
+        return np.zeros(audio.shape, np.int16)
+    scaled = audio / gain
+    scaled *= np.float32(codec.full_scale)
+    np.rint(scaled, out=scaled)
+    return scaled.astype(np.int16)
+
+
+def dequantise(stored: NDArray[Any], gain: float, codec: Codec) -> NDArray[np.float32]:
+    """Audio of stored samples: `stored / full_scale * gain`, in float32.
+
+    Dividing first makes the loudest sample equal the gain exactly.
+    """
+    audio = stored.astype(np.float32)
+    audio /= np.float32(codec.full_scale)
+    audio *= np.float32(gain)
+    return audio
+
+
+def shard_object(scenes: Sequence[EncodedScene], info: DatasetInfo) -> bytes:
+    """Bytes of a shard's audio object.
+
+    A shard that the extent cuts short (a dataset of less than one shard) has no chunks for the
+    scenes that do not exist.
+    """
+    index = np.full((info.shard_scenes, info.n_chunks, 2), ABSENT, dtype="<u8")
+    chunks = [chunk for scene in scenes for chunk in scene.chunks]
+    lengths = np.array([len(chunk) for chunk in chunks], dtype=np.uint64)
+    shape = (len(scenes), info.n_chunks)
+    index[: len(scenes), :, 0] = (np.cumsum(lengths) - lengths).reshape(shape)
+    index[: len(scenes), :, 1] = lengths.reshape(shape)
+    return b"".join([*chunks, _checksummed(index.tobytes())])
+
+
+def gain_object(scenes: Sequence[EncodedScene], info: DatasetInfo) -> bytes:
+    """Bytes of a shard's chunk of gains."""
+    gains = np.zeros(info.shard_scenes, dtype="<f4")
+    gains[: len(scenes)] = [scene.gain for scene in scenes]
+    return _checksummed(gains.tobytes())
+
+
+def check_audio_object(data: bytes, n_scenes: int, info: DatasetInfo) -> None:
+    """Check index, presence and checksum of every chunk of a shard's audio object.
+
+    Raises:
+        CorruptShardError: saying what is wrong, without naming the file.
+    """
+    index_bytes = info.shard_scenes * info.n_chunks * 16 + _CRC_BYTES
+    if len(data) < index_bytes:
+        raise CorruptShardError(f"{len(data)} bytes are too few for a shard index")
+    _check_sum(data[-index_bytes:], "the shard index")
+    raw = np.frombuffer(data[-index_bytes:-_CRC_BYTES], dtype="<u8")
+    index = raw.reshape(info.shard_scenes, info.n_chunks, 2)
+    for scene, chunk in np.ndindex(n_scenes, info.n_chunks):
+        offset, length = (int(value) for value in index[scene, chunk])
+        if offset + length > len(data) - index_bytes:
+            raise CorruptShardError(f"chunk {chunk} of scene {scene} of the shard is absent")
+        _check_sum(data[offset : offset + length], f"chunk {chunk} of scene {scene} of the shard")
+
+
+def check_gain_object(data: bytes, info: DatasetInfo) -> None:
+    """Check size and checksum of a shard's chunk of gains.
+
+    Raises:
+        CorruptShardError: saying what is wrong, without naming the file.
+    """
+    if len(data) != info.shard_scenes * 4 + _CRC_BYTES:
+        raise CorruptShardError(f"{len(data)} bytes, expected {info.shard_scenes * 4 + _CRC_BYTES}")
+    _check_sum(data, "the gains")
+
+
+def group_metadata(info: DatasetInfo) -> dict[str, dict[str, Any]]:
+    """Zarr metadata of the groups, by path inside `data.zarr` ("" is the root)."""
+    group = {"zarr_format": 3, "node_type": "group"}
+    return {
+        "": {**group, "attributes": {"sample_rate": info.sample_rate}},
+        **{fmt.name: {**group, "attributes": _attributes(fmt, info)} for fmt in info.formats},
+    }
+
+
+def array_metadata(fmt: StoredFormat, info: DatasetInfo, n_scenes: int) -> dict[str, Any]:
+    """Zarr v3 metadata of `<format>/audio`, sized for `n_scenes`."""
+    codec = CODECS[info.codec]
+    chunk = [1, fmt.n_channels, info.chunk_samples]
+    shard = [info.shard_scenes, fmt.n_channels, info.n_chunks * info.chunk_samples]
+    little = {"name": "bytes", "configuration": {"endian": "little"}}
+    compress = {
+        "name": "blosc",
+        "configuration": {
+            "typesize": codec.itemsize,
+            "cname": codec.compressor,
+            "clevel": codec.level,
+            "shuffle": "bitshuffle",
+            "blocksize": 0,
+        },
+    }
+    sharding = {
+        "name": "sharding_indexed",
+        "configuration": {
+            "chunk_shape": chunk,
+            "codecs": [little, compress, {"name": "crc32c"}],
+            "index_codecs": [little, {"name": "crc32c"}],
+            "index_location": "end",
+        },
+    }
+    return {
+        **_array([n_scenes, fmt.n_channels, info.max_samples], shard, codec.dtype, [sharding]),
+        "dimension_names": ["scene", "channel", "time"],
+        "attributes": {**_attributes(fmt, info), "full_scale": codec.full_scale},
+    }
+
+
+def gain_metadata(info: DatasetInfo, n_scenes: int) -> dict[str, Any]:
+    """Zarr v3 metadata of `<format>/gain`, sized for `n_scenes`: a chunk per shard."""
+    codecs = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]
+    return {
+        **_array([n_scenes], [info.shard_scenes], "float32", codecs),
+        "dimension_names": ["scene"],
+        "attributes": {"note": _gain_note(info)},
+    }
+
+
+def _array(shape: list[int], chunk: list[int], dtype: str, codecs: list[Any]) -> dict[str, Any]:
+    return {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": shape,
+        "data_type": dtype,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunk}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "fill_value": 0 if dtype == "int16" else 0.0,
+        "codecs": codecs,
+        "storage_transformers": [],
+    }
+
+
+def _attributes(fmt: StoredFormat, info: DatasetInfo) -> dict[str, Any]:
+    return {
+        "sample_rate": info.sample_rate,
+        "channel_names": list(fmt.channel_names),
+        "convention": fmt.convention,
+        "gain_note": _gain_note(info),
+    }
+
+
+def _gain_note(info: DatasetInfo) -> str:
+    return f"audio as float = stored / {CODECS[info.codec].full_scale:g} * gain of the scene"
+
+
+def _check_audio(audio: NDArray[np.float32], fmt: StoredFormat, info: DatasetInfo) -> None:
+    expected = f"[{fmt.n_channels}, up to {info.max_samples}] float32"
+    fits = audio.ndim == 2 and audio.shape[0] == fmt.n_channels
+    if not fits or audio.shape[1] > info.max_samples or audio.dtype != np.float32:
+        got = f"{list(audio.shape)} {audio.dtype}"
+        raise ValueError(f"format {fmt.name}: audio is {got}; must be {expected}")
+
+
+def _peak(audio: NDArray[np.float32]) -> np.float32:
+    """Largest magnitude; NaN where any sample is NaN."""
+    if audio.size == 0:
+        return np.float32(0)
+    return np.float32(np.maximum(audio.max(), -audio.min()))
+
+
+def _window(audio: NDArray[np.float32], number: int, info: DatasetInfo) -> NDArray[np.float32]:
+    """Inner chunk `number` of a scene, padded to its full length. Shape: [channels, chunk]."""
+    size = info.chunk_samples
+    part = audio[:, number * size : (number + 1) * size]
+    if part.shape[1] == size:
+        return part
+    return np.pad(part, ((0, 0), (0, size - part.shape[1])))
+
+
+def _compress(stored: NDArray[Any], codec: Codec) -> bytes:
+    # One thread: blosc's pool would fight the other workers, and fork badly.
+    blosc.use_threads = False
+    little = np.ascontiguousarray(stored, dtype=np.dtype(codec.dtype).newbyteorder("<"))
+    packed = blosc.compress(
+        little, codec.compressor.encode(), codec.level, blosc.BITSHUFFLE, blocksize=0
+    )
+    return _checksummed(packed)
+
+
+def _checksummed(data: bytes) -> bytes:
+    return data + int(google_crc32c.value(data)).to_bytes(_CRC_BYTES, "little")
+
+
+def _check_sum(data: bytes, what: str) -> None:
+    if _checksummed(data[:-_CRC_BYTES]) != data:
+        raise CorruptShardError(f"the checksum of {what} does not match")

@@ -1,0 +1,255 @@
+"""What a dataset folder holds and what its identity is.
+
+`dataset.json` is written once and never changes: it states everything that decides the bytes, but
+no number of scenes. `extents/<n>.json` add scenes, one extent after another, on whole shards.
+Both are *sealed*: they carry a hash of themselves, so a flipped byte is an error and not another
+dataset.
+
+    dataset.json  extents/<n>.json  data.zarr/<format>/{audio,gain}
+    tables/{scenes,events}/part-<k>.parquet  commits/<k>.json  failures/<k>.json
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+import xxhash
+
+from scenesynth.errors import CorruptShardError, StoreError
+from scenesynth.records import from_plain, to_plain
+from scenesynth.store.schema import SCHEMA_VERSION
+
+DATASET_FILE: Final = "dataset.json"
+ZARR_GROUP: Final = "data.zarr"
+CHUNK_S: Final = 2.0
+"""Length of an inner chunk: shorter ones slow whole clips down, longer ones slow crops down."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredFormat:
+    """An output format as the store sees it.
+
+    Attributes:
+        convention: what the channels mean, for people ("AmbiX: ACN order, SN3D").
+    """
+
+    name: str
+    channel_names: tuple[str, ...]
+    convention: str
+
+    def __post_init__(self) -> None:
+        if not self.name or set(self.name) & set("/\\\0") or self.name.startswith("."):
+            raise ValueError(f"format name {self.name!r} cannot name a folder")
+        if not self.channel_names:
+            raise ValueError(f"format {self.name}: channel_names is empty")
+
+    @property
+    def n_channels(self) -> int:
+        """Number of channels."""
+        return len(self.channel_names)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetInfo:
+    """Identity of a dataset: equal identities and an equal index give an equal scene.
+
+    Attributes:
+        recipe: the resolved recipe, as plain data.
+        split: the split that was forced, or "all".
+        max_samples: length of the time axis of the arrays.
+        shard_scenes: scenes of a shard.
+        codec: name in `scenesynth.store.arrays.CODECS`.
+        on_error: what becomes of a scene whose content cannot be used.
+        backend: where responses and convolutions are computed ("cpu").
+        render: version of the renderer.
+        packages: versions of the packages that decide bytes.
+        cpu: instruction set level that compiled kernels were made for.
+        corpora: digest, licences and size of each corpus, by name.
+        classes: names of the event classes; `class_ids` index this list.
+    """
+
+    recipe: Mapping[str, Any]
+    seed: int
+    split: str
+    formats: tuple[StoredFormat, ...]
+    sample_rate: int
+    max_samples: int
+    shard_scenes: int = 64
+    codec: str = "lz4"
+    on_error: str = "redraw"
+    backend: str = "cpu"
+    render: int
+    packages: Mapping[str, str]
+    cpu: str
+    corpora: Mapping[str, Any]
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for name in ("sample_rate", "max_samples", "shard_scenes"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} = {getattr(self, name)}; must be positive")
+        names = [f.name for f in self.formats]
+        if not names or len(set(names)) != len(names):
+            raise ValueError(f"formats = {names}; must be one or more different ones")
+
+    @property
+    def format_names(self) -> tuple[str, ...]:
+        """Names of the formats, in order."""
+        return tuple(f.name for f in self.formats)
+
+    @property
+    def chunk_samples(self) -> int:
+        """Length of an inner chunk along time."""
+        return min(round(CHUNK_S * self.sample_rate), self.max_samples)
+
+    @property
+    def n_chunks(self) -> int:
+        """Inner chunks of a scene."""
+        return -(-self.max_samples // self.chunk_samples)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, with the schema version."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        plain["formats"] = [to_plain(f) for f in self.formats]
+        plain["classes"] = list(self.classes)
+        # Through JSON, so that a recipe's tuples equal the lists that are read back.
+        return dict(json.loads(json.dumps({"schema": SCHEMA_VERSION, **plain}, allow_nan=False)))
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], path: str) -> DatasetInfo:
+        """Inverse of `to_dict`.
+
+        Raises:
+            StoreError: unknown or missing keys, or values that make no dataset.
+        """
+        known = {f.name for f in fields(cls)} | {"schema"}
+        if odd := sorted(known ^ set(data)):
+            raise StoreError(f"{path}: unknown or missing key {odd[0]!r}; this is not a dataset")
+        plain = {key: value for key, value in data.items() if key != "schema"}
+        plain["formats"] = tuple(from_plain(StoredFormat, f, "formats") for f in plain["formats"])
+        plain["classes"] = tuple(plain["classes"])
+        try:
+            return cls(**plain)
+        except ValueError as error:
+            raise StoreError(f"{path}: {error}") from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extent:
+    """Scenes [first, stop) that were asked for at one time."""
+
+    first: int
+    stop: int
+
+
+def seal(payload: Mapping[str, Any]) -> bytes:
+    """JSON bytes of `payload` with a hash of itself under the key "seal"."""
+    body = json.loads(json.dumps(payload, allow_nan=False))
+    text = json.dumps({**body, "seal": _digest(body)}, indent=1, ensure_ascii=False)
+    return (text + "\n").encode()
+
+
+def unseal(data: bytes, path: Path) -> dict[str, Any]:
+    """Payload of sealed JSON bytes.
+
+    Raises:
+        StoreError: written by a newer scenesynth.
+        CorruptShardError: not JSON, or not what was written.
+    """
+    try:
+        body = json.loads(data)
+        claimed = body.pop("seal")
+    except (ValueError, KeyError, AttributeError, TypeError):
+        body, claimed = None, None
+    if body is None or claimed != _digest(body):
+        raise CorruptShardError(
+            f"{path}: damaged or edited by hand (its content does not match its seal); "
+            f"put the original back from a copy"
+        )
+    version = body.get("schema")
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise StoreError(
+            f"{path}: written with store schema {version}; this scenesynth reads up to "
+            f"{SCHEMA_VERSION}. Install a newer scenesynth"
+        )
+    return dict(body)
+
+
+def read_info(root: Path) -> DatasetInfo:
+    """Identity of the dataset in `root`.
+
+    Raises:
+        StoreError: no dataset there, or one that this version cannot read.
+    """
+    path = root / DATASET_FILE
+    try:
+        data = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        what = "there is no such folder" if not root.exists() else f"it holds no {DATASET_FILE}"
+        raise StoreError(f"{root}: not a scenesynth dataset ({what})") from None
+    return DatasetInfo.from_dict(unseal(data, path), str(path))
+
+
+def read_extents(root: Path) -> list[Extent]:
+    """Extents of the dataset in `root`, in order; each starts where the one before stops.
+
+    Raises:
+        CorruptShardError: an extent is missing or damaged.
+    """
+    extents: list[Extent] = []
+    while (path := extent_path(root, len(extents))).exists():
+        body = unseal(path.read_bytes(), path)
+        extent = Extent(first=body["first"], stop=body["stop"])
+        expected = extents[-1].stop if extents else 0
+        if extent.first != expected or extent.stop <= extent.first:
+            raise CorruptShardError(
+                f"{path}: scenes [{extent.first}, {extent.stop}) do not follow the {expected} "
+                f"scenes before them; put the original back from a copy"
+            )
+        extents.append(extent)
+    return extents
+
+
+def n_scenes(root: Path) -> int:
+    """Scenes that the extents promise, rendered or not."""
+    extents = read_extents(root)
+    return extents[-1].stop if extents else 0
+
+
+def extent_path(root: Path, number: int) -> Path:
+    """Where extent `number` lies."""
+    return root / "extents" / f"{number}.json"
+
+
+def commit_path(root: Path, shard: int) -> Path:
+    """Where the commit record of a shard lies."""
+    return root / "commits" / f"{shard}.json"
+
+
+def failure_path(root: Path, shard: int) -> Path:
+    """Where the report on a parked shard lies."""
+    return root / "failures" / f"{shard}.json"
+
+
+def audio_key(format_name: str, shard: int) -> str:
+    """Path of a shard's audio object inside the dataset."""
+    return f"{ZARR_GROUP}/{format_name}/audio/c/{shard}/0/0"
+
+
+def gain_key(format_name: str, shard: int) -> str:
+    """Path of a shard's gains inside the dataset."""
+    return f"{ZARR_GROUP}/{format_name}/gain/c/{shard}"
+
+
+def table_key(table: str, shard: int) -> str:
+    """Path of a shard's part of the table "scenes" or "events" inside the dataset."""
+    return f"tables/{table}/part-{shard}.parquet"
+
+
+def _digest(body: Any) -> str:
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    return str(xxhash.xxh3_128_hexdigest(text.encode()))
