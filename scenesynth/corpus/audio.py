@@ -1,0 +1,129 @@
+"""From a file to the samples that are rendered: decode, mono, high-pass, resample, int16.
+
+Every clip takes this one way, packed or not, so both give the same bits. Samples in use are
+`codes * (gain / 32767)` with int16 codes and the peak as gain. Nothing is trimmed: the active
+region is recorded instead.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+import xxhash
+from numpy.typing import NDArray
+from scipy.signal import butter, sosfilt
+
+from scenesynth.errors import ClipError
+
+PREPARE_VERSION = 1
+"""Raised whenever the same file would be prepared to other samples."""
+
+HIGHPASS_HZ = 20.0
+MIX_FLOOR = 0.1
+"""Share of the mean channel energy below which the channels' mean counts as cancelled."""
+
+_READ_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A clip ready to be rendered.
+
+    Attributes:
+        codes: int16 [n].
+        gain: the peak, exact in float32.
+    """
+
+    codes: NDArray[np.int16]
+    gain: float
+
+    def samples(self) -> NDArray[np.float32]:
+        """Float samples. Shape: [n]."""
+        return self.codes.astype(np.float32) * np.float32(self.gain / 32767.0)
+
+
+def decode(path: Path) -> tuple[NDArray[np.float32], int]:
+    """Samples float32 [frames, channels] and sample rate of an audio file.
+
+    Raises:
+        OSError: the file cannot be opened (a matter of the disk, not of the clip).
+        ClipError: the file is open but is no audio that can be decoded.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        audio, sample_rate = soundfile.read(
+            descriptor, dtype="float32", always_2d=True, closefd=True
+        )
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise ClipError(f"{path}: cannot be decoded ({error})") from None
+    return audio, int(sample_rate)
+
+
+def pcm_digest(audio: NDArray[np.float32], sample_rate: int) -> str:
+    """Digest of decoded samples [frames, channels] with their rate and channel count."""
+    hasher = xxhash.xxh3_128(f"{sample_rate} {audio.shape[1]} ".encode())
+    hasher.update(np.ascontiguousarray(audio, dtype="<f4").data)
+    return hasher.hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """Digest of a file's bytes."""
+    hasher = xxhash.xxh3_128()
+    with path.open("rb") as file:
+        while block := file.read(_READ_BYTES):
+            hasher.update(block)
+    return hasher.hexdigest()
+
+
+def clean_mono(audio: NDArray[np.float32], sample_rate: int) -> NDArray[np.float64]:
+    """One channel without offset and infrasound, from samples [frames, channels]. Shape: [frames].
+
+    The mean of the channels; where they cancel, the strongest channel. The offset is taken off
+    first, since a filter that starts at rest would answer it with a thump. The high-pass is
+    causal (Butterworth, order 2), so nothing sounds before the clip does.
+    """
+    centred = audio.astype(np.float64)
+    centred -= centred.mean(axis=0)
+    sections = _highpass(sample_rate)
+    return np.asarray(sosfilt(sections, _mix(centred)), dtype=np.float64)
+
+
+def _mix(centred: NDArray[np.float64]) -> NDArray[np.float64]:
+    if centred.shape[1] == 1:
+        return centred[:, 0]
+    mix: NDArray[np.float64] = centred.mean(axis=1)
+    energies = np.einsum("nc,nc->c", centred, centred)
+    if mix @ mix < MIX_FLOOR * energies.mean():
+        mix = centred[:, int(energies.argmax())]
+    return mix
+
+
+@lru_cache(maxsize=64)
+def _highpass(sample_rate: int) -> NDArray[np.float64]:
+    return np.asarray(butter(2, HIGHPASS_HZ, "highpass", fs=sample_rate, output="sos"))
+
+
+def prepare(audio: NDArray[np.float32], rate_in: int, rate_out: int) -> Prepared:
+    """Prepare decoded samples [frames, channels] at another rate.
+
+    soxr keeps the time axis: sample n of the result lies at n / rate_out of the file.
+    """
+    mono = clean_mono(audio, rate_in).astype(np.float32)
+    if rate_in != rate_out:
+        mono = soxr.resample(mono, rate_in, rate_out, quality="VHQ")
+    return quantise(mono)
+
+
+def quantise(samples: NDArray[np.float32]) -> Prepared:
+    """Samples [n] as int16 codes with the peak as gain."""
+    peak = float(np.abs(samples).max(initial=0.0))
+    if peak == 0.0:
+        return Prepared(np.zeros(samples.shape, np.int16), 0.0)
+    codes = np.rint(samples.astype(np.float64) * (32767.0 / peak))
+    return Prepared(codes.astype(np.int16), peak)
