@@ -227,7 +227,7 @@ class ShardWriter:
     def _check(self, path: Path, key: str, data: bytes) -> None:
         try:
             if key.endswith(".parquet"):
-                pq.read_table(pa.BufferReader(data))
+                pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
             elif "/gain/" in key:
                 check_gain_object(data, self.info)
             else:
@@ -321,5 +321,5 @@ def _silence(fmt: StoredFormat, info: DatasetInfo) -> EncodedScene:
 
 def _parquet(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
     return bytes(sink.getvalue())
