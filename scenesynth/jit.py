@@ -24,16 +24,16 @@ from scenesynth.data import cache_root
 F = TypeVar("F", bound=Callable[..., Any])
 
 _PACKAGE = Path(__file__).resolve().parent
-_MARK = b"scenesynth.jit import"
+_MARKS = (b"scenesynth.jit import", b"from numba")
 
 
 @cache
 def sources_digest() -> str:
-    """Digest of the text of this module and of every module of the package that imports it."""
-    digest = hashlib.sha256(Path(__file__).read_bytes())
+    """Digest of the text of every module of the package that takes part in a kernel."""
+    digest = hashlib.sha256()
     for path in sorted(_PACKAGE.rglob("*.py")):
         text = path.read_bytes()
-        if _MARK in text:
+        if path == Path(__file__).resolve() or any(mark in text for mark in _MARKS):
             digest.update(path.relative_to(_PACKAGE).as_posix().encode() + b"\0" + text)
     return digest.hexdigest()[:16]
 
