@@ -1,23 +1,40 @@
 """Frozen records and their strict, exact plain-data form.
 
 A record is a frozen keyword-only dataclass whose fields are str, int, float, bool, None, Literal,
-tuples of those, or other records. `to_plain` and `from_plain` round-trip exactly; reading rejects
-unknown and missing keys and wrong types, naming the path (`emitters[3].events[0].onset_s`).
+tuples of those, or other records; or a type that knows its own plain form (`PlainForm`). `to_plain`
+and `from_plain` round-trip exactly; reading rejects unknown and missing keys and wrong types,
+naming the path (`emitters[3].events[0].onset_s`).
 """
 
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import json
 import math
 import types
 import typing
+from collections.abc import Iterable
 from functools import cache
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Any, Literal, Protocol, Self, TypeVar, Union, get_args, get_origin
 
 from scenesynth.errors import ConfigError
 
 T = TypeVar("T")
+
+
+class PlainForm(Protocol):
+    """A value whose plain form is not a mapping of its fields (a distribution, say)."""
+
+    @classmethod
+    def parse(cls, data: object, path: str) -> Self:
+        """Read the plain form; raises ConfigError naming `path`."""
+        ...
+
+    def plain(self) -> Any:
+        """Plain form; `parse` gives back an equal value."""
+        ...
+
 
 _SCALARS = (str, int, float, bool, type(None))
 
@@ -69,16 +86,27 @@ def _hints(kind: type) -> dict[str, Any]:
     return typing.get_type_hints(kind)
 
 
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` for the closest of the known names, "" where none is close."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
 def _parse(kind: Any, data: object, path: str) -> Any:
     where = path or "(top level)"
     origin = get_origin(kind)
+    if hasattr(kind, "parse"):
+        return kind.parse(data, where)
     if dataclasses.is_dataclass(kind):
         return _parse_record(typing.cast(type, kind), data, path)
     if origin is Literal:
         choices = get_args(kind)
         if data in choices and not isinstance(data, bool):
             return data
-        raise ConfigError(f"{where}: got {data!r}, must be one of {', '.join(map(str, choices))}")
+        raise ConfigError(
+            f"{where}: got {data!r}, must be one of {', '.join(map(str, choices))}"
+            f"{did_you_mean(str(data), map(str, choices))}"
+        )
     if origin in (Union, types.UnionType):
         return _parse_union(get_args(kind), data, path)
     if origin is tuple:
@@ -93,8 +121,8 @@ def _parse_record(kind: type, data: object, path: str) -> Any:
     fields = {f.name: f for f in dataclasses.fields(kind)}
     if unknown := sorted(set(map(str, data)) - set(fields)):
         raise ConfigError(
-            f"{_join(path, unknown[0])}: unknown key of {kind.__name__}; "
-            f"it knows {', '.join(fields)}"
+            f"{_join(path, unknown[0])}: unknown key of {kind.__name__}"
+            f"{did_you_mean(unknown[0], fields)}; it knows {', '.join(fields)}"
         )
     required = {
         name

@@ -81,6 +81,37 @@ class Rng:
         return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])[:n]
 
 
+def sequence(
+    seed: int, split: str, stream: str, index: int = 0, slot: int = 0, attempt: int = 0
+) -> np.random.SeedSequence:
+    """`SeedSequence(seed, spawn_key=(split, stream, index, slot, attempt))`, in half the time.
+
+    A scene opens some twenty streams, and most of the cost of a `SeedSequence` is NumPy's turning
+    of whole numbers into 32-bit words; it accepts the words ready made (a test holds the two
+    equal). The seed is padded to the pool's four words, as NumPy does before a spawn key.
+    """
+    run = _words(seed)
+    key = _name_words(split) + _name_words(stream) + _words(index) + _words(slot) + _words(attempt)
+    return np.random.SeedSequence(np.array(run + (0,) * (4 - len(run)) + key, dtype=np.uint32))
+
+
+def _words(value: int) -> tuple[int, ...]:
+    """Little-endian 32-bit words of a whole number; (0,) for 0."""
+    if value < 0:
+        raise ValueError(f"got {value}; seeds, indexes, slots and attempts may not be negative")
+    words = []
+    while True:
+        words.append(value & 0xFFFFFFFF)
+        value >>= 32
+        if not value:
+            return tuple(words)
+
+
+@lru_cache(maxsize=1024)
+def _name_words(name: str) -> tuple[int, ...]:
+    return _words(name_id(name))
+
+
 def rng(seed: int, split: str, stream: str, index: int = 0, slot: int = 0, attempt: int = 0) -> Rng:
     """Generator of one named stream of one scene (or room, or clip).
 
@@ -92,5 +123,4 @@ def rng(seed: int, split: str, stream: str, index: int = 0, slot: int = 0, attem
         slot: emitter or other sub-number inside the scene.
         attempt: 0, or the number of times that the scene was drawn again.
     """
-    key = (name_id(split), name_id(stream), index, slot, attempt)
-    return Rng(np.random.SeedSequence(seed, spawn_key=key))
+    return Rng(sequence(seed, split, stream, index, slot, attempt))

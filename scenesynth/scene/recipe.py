@@ -1,0 +1,182 @@
+"""Recipes as YAML files: strict reading, overrides, and the list of those that come along.
+
+A recipe is a YAML file of `scenesynth.scene.recipe_records.Recipe`. Errors name the file and the
+field. A key given twice is an error too, since YAML would silently take the last one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from scenesynth.data import data_root
+from scenesynth.errors import ConfigError
+from scenesynth.records import did_you_mean, from_plain
+from scenesynth.room.family import check_materials
+from scenesynth.scene.recipe_records import Recipe
+
+RECIPE_FOLDER: Final = "room_specs"
+MARK: Final = "targets"
+"""Key that every recipe has, and no other file of the folder."""
+
+
+def load_recipe(name_or_path: str | Path, overrides: Sequence[tuple[str, str]] = ()) -> Recipe:
+    """Read a recipe by the name of one that comes along, or from a YAML file.
+
+    Args:
+        name_or_path: "gram", or a path that ends in .yaml or .yml.
+        overrides: pairs such as ("noise.snr_db.uniform", "[0, 20]"); the text is YAML. Lists are
+            entered by number or by the `name` of an item (`rooms.office.height_m`).
+
+    Raises:
+        ConfigError: no such recipe, or a wrong one; names file, field and value.
+    """
+    path = find_recipe(name_or_path)
+    plain = read_yaml(path)
+    if not isinstance(plain, dict):
+        raise ConfigError(f"{path}: holds no mapping, so it is no recipe")
+    for field, text in overrides:
+        _override(plain, field, text, path)
+    plain.setdefault("name", path.stem)
+    changed = f" (with {', '.join(f'{f}={t}' for f, t in overrides)})" if overrides else ""
+    try:
+        recipe = from_plain(Recipe, plain)
+        for family in recipe.rooms:
+            check_materials(family)
+    except ConfigError as error:
+        raise ConfigError(f"{path}{changed}: {error}") from None
+    return recipe
+
+
+def list_recipes() -> dict[str, str]:
+    """Names of the recipes that come along, and what each is for in one line."""
+    found = {}
+    for path in sorted((data_root() / RECIPE_FOLDER).glob("*.yaml")):
+        plain = read_yaml(path)
+        if isinstance(plain, dict) and MARK in plain:
+            found[path.stem] = str(plain.get("description", ""))
+    return found
+
+
+def find_recipe(name_or_path: str | Path) -> Path:
+    """File of a recipe.
+
+    Raises:
+        ConfigError: neither a file nor the name of a recipe.
+    """
+    text = str(name_or_path)
+    if text.endswith((".yaml", ".yml")):
+        if not Path(text).is_file():
+            raise ConfigError(f"{text}: no such recipe file")
+        return Path(text)
+    known = list_recipes()
+    if text not in known:
+        raise ConfigError(
+            f"no recipe {text!r}{did_you_mean(text, known)}; known: {', '.join(known)}; a file is "
+            f"given by its path with .yaml"
+        )
+    return data_root() / RECIPE_FOLDER / f"{text}.yaml"
+
+
+def read_yaml(path: Path) -> Any:
+    """Content of a YAML file, in which no key may be given twice.
+
+    Raises:
+        ConfigError: not readable, not YAML, or a key twice.
+    """
+    try:
+        return _load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8 text ({error.reason})") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: {_where(error)}") from None
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Safe YAML without repeated keys."""
+
+
+def _mapping_once(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Hashable, Any]:
+    seen: set[Hashable] = set()
+    for key_node, _ in node.value:
+        if key_node.tag == "tag:yaml.org,2002:merge":
+            continue
+        key = loader.construct_object(key_node, deep=True)
+        if key in seen:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"key {key!r} is given twice", key_node.start_mark
+            )
+        seen.add(key)
+    return loader.construct_mapping(node, deep=True)
+
+
+_StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_once)
+
+
+def _load(text: str) -> Any:
+    return _unshared(yaml.load(text, Loader=_StrictLoader))
+
+
+def _unshared(value: Any) -> Any:
+    """A copy in which an anchor's uses are separate, so that an override changes one of them."""
+    if isinstance(value, dict):
+        return {key: _unshared(item) for key, item in value.items()}
+    return [_unshared(item) for item in value] if isinstance(value, list) else value
+
+
+def _where(error: yaml.YAMLError) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+    return f"not valid YAML ({error})"
+
+
+def _override(plain: dict[str, Any], field: str, text: str, path: Path) -> None:
+    """Set a field of plain data in place."""
+    where = f"{path}: --set {field}={text}"
+    try:
+        value = _load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{where}: {_where(error)}") from None
+    parts = field.split(".")
+    if not all(parts):
+        raise ConfigError(f"{where}: a field is written as names with dots between, such as a.b")
+    at: Any = plain
+    for n, part in enumerate(parts[:-1]):
+        at = _enter(at, part, f"{where}: {'.'.join(parts[:n]) or 'the recipe'}")
+    last = parts[-1]
+    if isinstance(at, list):
+        at[_item(at, last, where)] = value
+    elif isinstance(at, dict):
+        at[last] = value
+    else:
+        raise ConfigError(f"{where}: {'.'.join(parts[:-1])} is {at!r}, which has no fields")
+
+
+def _enter(at: Any, part: str, where: str) -> Any:
+    if isinstance(at, list):
+        return at[_item(at, part, where)]
+    if not isinstance(at, dict):
+        raise ConfigError(f"{where} is {at!r}, which has no field {part}")
+    if at.get(part) is None:
+        at[part] = {}
+    return at[part]
+
+
+def _item(items: list[Any], part: str, where: str) -> int:
+    """Place of a list's item by number or by its `name`."""
+    names = [item.get("name") if isinstance(item, dict) else None for item in items]
+    if part in names:
+        return names.index(part)
+    if part.isdigit() and int(part) < len(items):
+        return int(part)
+    named = [str(name) for name in names if name is not None]
+    raise ConfigError(
+        f"{where}: no item {part!r}{did_you_mean(part, named)}; "
+        f"it has {', '.join(named) or f'items 0 to {len(items) - 1}'}"
+    )
