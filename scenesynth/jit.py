@@ -15,13 +15,11 @@ import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numba
 
 from scenesynth.data import cache_root
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 _PACKAGE = Path(__file__).resolve().parent
 _MARKS = (b"scenesynth.jit import", b"from numba")
@@ -47,7 +45,7 @@ def kernel_cache() -> Path:
     return folder
 
 
-def kernel(function: F) -> F:
+def kernel(function: Callable[..., Any]) -> Any:
     """Compile on the first call, or load from the cache; runs without the GIL, on one thread.
 
     Callers give every array with one dtype, C order and writable, so that each kernel has exactly
@@ -56,6 +54,6 @@ def kernel(function: F) -> F:
     kernel_cache()
     options = {"nogil": True, "error_model": "numpy"}
     try:
-        return numba.njit(cache=True, **options)(function)  # type: ignore[no-any-return]
+        return numba.njit(cache=True, **options)(function)
     except RuntimeError:  # numba found no folder at all that it may write: compile in memory
-        return numba.njit(**options)(function)  # type: ignore[no-any-return]
+        return numba.njit(**options)(function)

@@ -282,7 +282,7 @@ def _spread(  # type: ignore[no-untyped-def]
             _row_gains(x[i], y[j], row, rotation, order, width, gains)
             for k in range(n):
                 axis = (first + k) * 2 * BANDS
-                later = min(k + AHEAD, n - 1)
+                later = k + AHEAD if k + AHEAD < n else n - 1
                 prefetch(fine, np.int64(fine_at[later]) * stride)
                 prefetch(coarse, np.int64(coarse_at[later]) * stride)
                 for chunk in range(n_chunks):
