@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from scenesynth.acoustics.simulate import simulate_rir as simulate_rir
-    from scenesynth.corpus.builtin import builtin_corpora as builtin_corpora
+    from scenesynth.corpus.corpora import builtin_corpora as builtin_corpora
     from scenesynth.corpus.corpora import Corpora as Corpora
     from scenesynth.errors import ClipError as ClipError
     from scenesynth.errors import ConfigError as ConfigError
@@ -41,7 +41,7 @@ _HOMES = {
     "SceneSpec": "scene.spec",
     "StoreError": "errors",
     "UnreachableT60Error": "errors",
-    "builtin_corpora": "corpus.builtin",
+    "builtin_corpora": "corpus.corpora",
     "frames": "render.labels",
     "load_recipe": "scene.recipe",
     "open_dataset": "store.reader",

@@ -1,0 +1,139 @@
+"""The numbers beside a picture: what was asked for, what was measured, and how directions agree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+
+from scenesynth.preview.text import direction, drawable, number
+from scenesynth.preview.view import Sounding, View
+
+INK = "#222222"
+QUIET = "#6A6A6A"
+MAX_DIRECTIONS = 6
+MAX_DOUBTS = 2
+ROWS = 20  # lines of text that fit: 5 ratios, 3 for T60, 8 for directions, notes and gaps
+
+
+def draw_facts(axes: Axes, view: View, export: str) -> None:
+    """Ratios and acoustics, T60 per band, and label against estimate per event.
+
+    Args:
+        export: what was done to the wav, in words.
+    """
+    axes.set_axis_off()
+    axes.set(xlim=(0, 1), ylim=(ROWS, 0))
+    y = _draw_ratios(axes, view, 0.6)
+    y = _draw_t60(axes, view, y + 0.6)
+    y = _draw_directions(axes, view, y + 0.6)
+    for note in [*_doubts(view), f"wav: {export}"]:
+        _cell(axes, 0, y, note, color=QUIET, fontsize=8.5)
+        y += 0.9
+
+
+def _draw_ratios(axes: Axes, view: View, y: float) -> float:
+    row = view.row
+    _heads(axes, y, [(0, "Ratios", "left"), (0.42, "requested", "right"), (0.6, "got", "right")])
+    lines = [("Target / noise (SNR)", row["snr_requested_db"], row["snr_achieved_db"], 2)]
+    if row["sir_requested_db"] is not None or row["sir_achieved_db"] is not None:
+        lines.append(("Target / interferer", row["sir_requested_db"], row["sir_achieved_db"], 2))
+    lines += [("Direct / reverberant", None, row["drr_db"], 1)]
+    lines += [("Clarity C50", None, row["c50_db"], 1)]
+    for n, (name, asked, got, digits) in enumerate(lines, start=1):
+        _cell(axes, 0, y + n, name)
+        _cell(axes, 0.42, y + n, number(asked, "dB", digits), ha="right")
+        _cell(axes, 0.6, y + n, number(got, "dB", digits), ha="right")
+    listener = view.spec.listener[0]
+    about = [
+        f"Listener {listener.position_m[2]:.2f} m high",
+        f"yaw {number(listener.yaw_deg, '°', 0, True)}, "
+        f"pitch {number(listener.pitch_deg, '°', 0, True)}, "
+        f"roll {number(listener.roll_deg, '°', 0, True)}",
+        f"{view.spec.air.temperature_c:g} °C, {view.spec.air.humidity_pct:g} % humidity",
+    ]
+    for n, text in enumerate(about, start=1):
+        _cell(axes, 0.66, y + n, text, color=QUIET)
+    return y + len(lines) + 1
+
+
+def _draw_t60(axes: Axes, view: View, y: float) -> float:
+    bands = view.spec.room.band_hz
+    at = [0.27 + 0.73 * (n + 0.8) / (len(bands) + 1) for n in range(len(bands) + 1)]
+    heads = [_hertz(band) for band in bands] + ["all"]
+    _heads(
+        axes,
+        y,
+        [(0, "T60 in s per octave", "left")]
+        + [(x, head, "right") for x, head in zip(at, heads, strict=True)],
+    )
+    asked = [*_per_band(view.row["rt60_requested_s"], len(bands)), None]
+    got = [*_per_band(view.row["rt60_measured_s"], len(bands)), view.row["rt60_broadband_s"]]
+    named = [("Requested", asked), ("Measured", got)]
+    if all(value is None for value in asked):
+        named = [("Measured (from materials)", got)]
+    for n, (name, values) in enumerate(named, start=1):
+        _cell(axes, 0, y + n, name)
+        for x, value in zip(at, values, strict=True):
+            _cell(axes, x, y + n, number(value, digits=2), ha="right")
+    return y + len(named) + 1
+
+
+def _draw_directions(axes: Axes, view: View, y: float) -> float:
+    labelled = _labelled(view)
+    columns = [(0.0, "Direct path", "left"), (0.34, "label", "left"), (0.6, "from audio", "left")]
+    _heads(axes, y, [*columns, (1.0, "error", "right")])
+    for n, sounding in enumerate(labelled[:MAX_DIRECTIONS], start=1):
+        _draw_direction_row(axes, sounding, y + n)
+    hidden = len(labelled) - MAX_DIRECTIONS
+    if hidden > 0:
+        _cell(axes, 0, y + MAX_DIRECTIONS + 1, f"and {hidden} more events", color=QUIET)
+    return y + min(len(labelled), MAX_DIRECTIONS) + (2 if hidden > 0 else 1)
+
+
+def _draw_direction_row(axes: Axes, sounding: Sounding, y: float) -> None:
+    _cell(axes, 0, y, drawable(sounding.name, 18), color=sounding.colour, weight="bold")
+    estimate = sounding.estimate
+    if estimate is None:
+        columns = sounding.columns
+        label = direction(columns["azimuth_start_deg"], columns["elevation_start_deg"])
+        _cell(axes, 0.34, y, label)
+        _cell(axes, 0.6, y, "no directional audio", color=QUIET)
+        return
+    mark = "*" if estimate.doubt else ""
+    _cell(axes, 0.34, y, direction(*estimate.label_deg))
+    _cell(axes, 0.6, y, direction(*estimate.estimated_deg))
+    _cell(axes, 1.0, y, number(estimate.error_deg, "°") + mark, ha="right")
+
+
+def _doubts(view: View) -> list[str]:
+    notes = [
+        f"* {drawable(sounding.name, 18)}: {sounding.estimate.doubt}"
+        for sounding in _labelled(view)[:MAX_DIRECTIONS]
+        if sounding.estimate is not None and sounding.estimate.doubt
+    ]
+    return notes[:MAX_DOUBTS] + (["* likewise"] if len(notes) > MAX_DOUBTS else [])
+
+
+def _labelled(view: View) -> list[Sounding]:
+    return [sounding for sounding in view.soundings if sounding.role != "noise"]
+
+
+def _per_band(values: Sequence[float | None] | None, n_bands: int) -> list[float | None]:
+    return list(values) if values is not None else [None] * n_bands
+
+
+def _hertz(freq_hz: float) -> str:
+    return f"{freq_hz / 1000:g}k" if freq_hz >= 1000 else f"{freq_hz:g}"
+
+
+def _heads(axes: Axes, y: float, heads: Sequence[tuple[float, str, str]]) -> None:
+    for n, (x, text, ha) in enumerate(heads):
+        weight = "bold" if n == 0 else "normal"
+        _cell(axes, x, y, text, ha=ha, weight=weight, color=INK if n == 0 else QUIET)
+    axes.plot([0, 1], [y + 0.5, y + 0.5], color="#CCCCCC", lw=0.8, clip_on=False)
+
+
+def _cell(axes: Axes, x: float, y: float, text: str, **style: Any) -> None:
+    axes.text(x, y, text, **{"fontsize": 9, "va": "center", "parse_math": False, **style})

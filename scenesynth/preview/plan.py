@@ -1,0 +1,146 @@
+"""The room from above, to scale, with the listener's heading and every emitter."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+from matplotlib.transforms import Bbox
+
+from scenesynth.preview.text import TIMES, drawable, place_labels
+from scenesynth.preview.view import Sounding, View
+from scenesynth.scene.geometry import rotation_matrix
+from scenesynth.scene.spec import Emitter
+
+INK = "#222222"
+MARKERS = {"target": "o", "interferer": "^", "noise": "s"}
+
+
+def draw_plan(axes: Axes, view: View, renderer: RendererBase) -> None:
+    """The room from above, to scale: listener with heading, and every emitter."""
+    length, width, height = view.spec.room.size_m
+    margin = 0.09 * max(length, width)
+    axes.set(xlim=(-margin, length + margin), ylim=(-margin, width + margin))
+    axes.set_aspect("equal", anchor="N")
+    axes.add_patch(Rectangle((0, 0), length, width, fc="#FAFAF7", ec=INK, lw=2, zorder=0.2))
+    axes.set(xlabel="x in m", ylabel="y in m")
+    step = next(step for step in (0.5, 1, 2, 5, 10, 20, 50, 100) if max(length, width) / step <= 8)
+    axes.set(xticks=np.arange(0, length + 1e-9, step), yticks=np.arange(0, width + 1e-9, step))
+    axes.grid(color="#E6E6E6", lw=0.6)
+    axes.set_axisbelow(True)
+    size = f" {TIMES} ".join(f"{side:.2f}" for side in (length, width, height))
+    axes.set_title(
+        f"Room {drawable(view.spec.room.id, 24)}: {size} m",
+        loc="left",
+        parse_math=False,
+    )
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    first = {sounding.emitter: sounding for sounding in reversed(view.soundings)}
+    labels = []
+    for emitter in view.spec.emitters:
+        if emitter.id in first:
+            _draw_emitter(axes, view, emitter, first[emitter.id])
+            labels.append(_plan_label(emitter, first[emitter.id]))
+    _draw_listener(axes, view)
+    ear = view.spec.listener[0].position_m[:2]
+    walls = axes.transData.transform([(0, 0), (length, width)])
+    place_labels(
+        axes,
+        renderer,
+        labels,
+        away_from=ear,
+        inside=Bbox(walls).padded(-3),
+        taken=_occupied(axes, view),
+        fontsize=8.5,
+    )
+    _draw_key(axes, view)
+
+
+def _draw_key(axes: Axes, view: View) -> None:
+    """What the markers mean, for those that are there."""
+    roles = dict.fromkeys(sounding.role for sounding in view.soundings)
+    handles = [
+        Line2D([], [], marker=MARKERS[role], color="#888888", lw=0, ms=8, label=role)
+        for role in MARKERS
+        if role in roles
+    ]
+    handles += [Line2D([], [], marker="$\\rightarrow$", color=INK, lw=0, ms=13, label="listener")]
+    axes.legend(
+        handles=handles,
+        loc="lower right",
+        bbox_to_anchor=(1.0, 1.0),
+        ncols=len(handles),
+        frameon=False,
+        fontsize=8.5,
+        handletextpad=0.1,
+        columnspacing=0.9,
+        borderpad=0,
+    )
+
+
+def _draw_emitter(axes: Axes, view: View, emitter: Emitter, sounding: Sounding) -> None:
+    path = np.array([key.position_m for key in emitter.keyframes])
+    ear = view.spec.listener[0].position_m
+    axes.plot([ear[0], path[0, 0]], [ear[1], path[0, 1]], ":", color=sounding.colour, lw=1)
+    if len(path) > 1:
+        axes.plot(path[:, 0], path[:, 1], color=sounding.colour, lw=2, alpha=0.7)
+        axes.annotate(
+            "",
+            tuple(path[-1, :2]),
+            tuple(path[-2, :2]),
+            arrowprops={"arrowstyle": "-|>", "color": sounding.colour, "lw": 2},
+        )
+    axes.plot(
+        path[0, 0],
+        path[0, 1],
+        MARKERS[sounding.role],
+        color=sounding.colour,
+        ms=8 if sounding.role == "noise" else 11,
+        mec="white",
+        mew=1.2,
+        zorder=4,
+    )
+
+
+def _plan_label(emitter: Emitter, sounding: Sounding) -> tuple[tuple[float, float], str, str]:
+    x, y, z = emitter.keyframes[0].position_m
+    distance_m = sounding.columns["distance_start_m"]
+    text = f"{drawable(sounding.name, 22)}\n{distance_m:.1f} m away, {z:.1f} m high"
+    return (x, y), text, "#555555" if sounding.role == "noise" else sounding.colour
+
+
+def _draw_listener(axes: Axes, view: View) -> None:
+    x, y, _ = view.spec.listener[0].position_m
+    axes.annotate(
+        "",
+        _heading(view),
+        (x, y),
+        arrowprops={"arrowstyle": "-|>", "color": INK, "lw": 2.2, "mutation_scale": 16},
+        zorder=5,
+    )
+    axes.plot(x, y, "o", color=INK, ms=12, mec="white", mew=1.2, zorder=6)
+
+
+def _heading(view: View) -> tuple[float, float]:
+    """Tip of the arrow that shows the listener's front."""
+    key = view.spec.listener[0]
+    front = rotation_matrix(key.yaw_deg, key.pitch_deg, key.roll_deg)[:2, 0]
+    reach = 0.1 * max(view.spec.room.size_m[:2])
+    x, y, _ = key.position_m
+    return float(x + reach * front[0]), float(y + reach * front[1])
+
+
+def _occupied(axes: Axes, view: View) -> list[Bbox]:
+    """Display boxes of all markers, and of points along each dotted line and the heading."""
+    ear = view.spec.listener[0]
+    front = _heading(view)
+    ends = [key.position_m[:2] for emitter in view.spec.emitters for key in emitter.keyframes]
+    lines = [(ear.position_m[:2], end) for end in [*ends, front]]
+    along = np.linspace(0, 1, 14)[:, None]
+    dots = np.concatenate([np.array(a) * (1 - along) + np.array(b) * along for a, b in lines])
+    markers = axes.transData.transform(np.array([ear.position_m[:2], *ends]))
+    boxes = [Bbox.from_bounds(x - 9, y - 9, 18, 18) for x, y in markers]
+    return boxes + [Bbox.from_bounds(x - 2, y - 2, 4, 4) for x, y in axes.transData.transform(dots)]

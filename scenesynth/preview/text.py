@@ -1,0 +1,152 @@
+"""Texts of a picture: any label made drawable, numbers made readable, labels kept apart."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from matplotlib import get_data_path
+from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
+from matplotlib.ft2font import FT2Font
+from matplotlib.patheffects import withStroke
+from matplotlib.text import Annotation
+from matplotlib.transforms import Bbox
+
+FONT = "DejaVu Sans"  # ships with matplotlib, so a picture looks the same everywhere
+EN_DASH, MINUS, TIMES = "\N{EN DASH}", "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
+HALO = [withStroke(linewidth=2.5, foreground="white", alpha=0.9)]
+
+
+@cache
+def _glyphs() -> frozenset[int]:
+    path = Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+    return frozenset(FT2Font(str(path)).get_charmap())
+
+
+def drawable(text: str, limit: int = 28) -> str:
+    """`text` on one line, in glyphs that the font has (others as `\\u72ac`), cut to `limit`."""
+    flat = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    known = "".join(
+        c if ord(c) in _glyphs() else c.encode("ascii", "backslashreplace").decode()
+        for c in unicodedata.normalize("NFC", flat)
+    )
+    return known if len(known) <= limit else known[: limit - 1].rstrip() + "…"
+
+
+def number(value: float | None, unit: str = "", digits: int = 1, sign: bool = False) -> str:
+    """A number with its unit, or a dash where there is none."""
+    if value is None or math.isnan(value):
+        return EN_DASH
+    text = f"{value:{'+' if sign else ''}.{digits}f}".replace("-", MINUS)
+    return f"{text}{unit if unit == '°' or not unit else f' {unit}'}"
+
+
+def direction(azimuth_deg: float, elevation_deg: float) -> str:
+    """A direction, such as `az +34° el −3°`."""
+    return f"az {number(azimuth_deg, '°', 0, True)} el {number(elevation_deg, '°', 0, True)}"
+
+
+def place_labels(
+    axes: Axes,
+    renderer: RendererBase,
+    items: Sequence[tuple[tuple[float, float], str, str]],
+    *,
+    away_from: tuple[float, float],
+    inside: Bbox,
+    taken: Sequence[Bbox] = (),
+    **style: Any,
+) -> None:
+    """Write each (point, text, colour) near its point where it covers nothing else.
+
+    Positions on growing rings around the point are tried in turn; the least covered one is kept,
+    with a thin line back to the point where the label is far from it.
+
+    Args:
+        away_from: labels are tried first on the side turned away from this point.
+        inside: display box that labels should not leave.
+        taken: display boxes that no label may cover, such as markers.
+    """
+    boxes = list(taken)
+    for point, text, colour in items:
+        at = tuple(axes.transData.transform(point))
+        size = _note(axes, point, text, colour, (0.0, 0.0), style)
+        extent = size.get_window_extent(renderer)
+        size.remove()
+        candidates = [
+            (_box(at, offset, extent.width, extent.height, axes.figure.dpi), offset)
+            for offset in _rings(point, away_from)
+        ]
+        costs = [
+            sum(_overlap(box, other) for other in boxes) + 4 * _outside(box, inside)
+            for box, _ in candidates
+        ]
+        box, offset = candidates[costs.index(min(costs))]
+        _note(axes, point, text, colour, offset, style)
+        boxes.append(box)
+
+
+def _rings(point: tuple[float, float], away_from: tuple[float, float]) -> list[tuple[float, float]]:
+    """Offsets in points to try, in order."""
+    away = math.atan2(point[1] - away_from[1], point[0] - away_from[0])
+    angles = [math.radians(angle) for angle in range(0, 360, 45)]
+    angles.sort(key=lambda angle: -math.cos(angle - away))
+    return [
+        (radius * math.cos(angle), radius * math.sin(angle))
+        for radius in (11, 22, 34, 48, 64)
+        for angle in angles
+    ]
+
+
+def _side(offset: float) -> int:
+    """-1, 0 or 1: which way of its anchor a text lies."""
+    return 0 if abs(offset) < 1 else 1 if offset > 0 else -1
+
+
+def _box(
+    at: Sequence[float], offset: tuple[float, float], width: float, height: float, dpi: float
+) -> Bbox:
+    """Display box of a text of that size at that offset, with a margin."""
+    x, y = (origin + shift * dpi / 72 for origin, shift in zip(at, offset, strict=True))
+    left = x + (_side(offset[0]) - 1) * width / 2
+    bottom = y + (_side(offset[1]) - 1) * height / 2
+    return Bbox.from_bounds(left - 2, bottom - 2, width + 4, height + 4)
+
+
+def _note(
+    axes: Axes,
+    point: tuple[float, float],
+    text: str,
+    colour: str,
+    offset: tuple[float, float],
+    style: dict[str, Any],
+) -> Annotation:
+    far = {"arrowstyle": "-", "color": colour, "lw": 0.7, "alpha": 0.6}
+    return axes.annotate(
+        text,
+        point,
+        offset,
+        textcoords="offset points",
+        ha=("center", "left", "right")[_side(offset[0])],
+        va=("center", "bottom", "top")[_side(offset[1])],
+        color=colour,
+        arrowprops=far if math.hypot(*offset) > 25 else None,
+        annotation_clip=False,
+        path_effects=HALO,
+        parse_math=False,
+        **style,
+    )
+
+
+def _overlap(a: Bbox, b: Bbox) -> float:
+    width = min(a.x1, b.x1) - max(a.x0, b.x0)
+    height = min(a.y1, b.y1) - max(a.y0, b.y0)
+    return float(max(width, 0.0) * max(height, 0.0))
+
+
+def _outside(box: Bbox, frame: Bbox) -> float:
+    return float(box.width * box.height) - _overlap(box, frame)

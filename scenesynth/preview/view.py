@@ -1,0 +1,206 @@
+"""A stored scene as what a reader of its picture wants to know: labels beside estimates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scenesynth.preview.directions import (
+    Directions,
+    estimate_directions,
+    to_angles,
+    to_vectors,
+)
+from scenesynth.render.labels import FRAME_HOP_S, Frames, frames
+from scenesynth.scene.geometry import great_circle_deg
+from scenesynth.scene.spec import SceneSpec
+from scenesynth.store.schema import Scene
+
+# Okabe & Ito (2008), told apart by colour-blind readers; its yellow is too pale on white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+NOISE_COLOUR = "#7A7A7A"
+NOISY_BELOW_DB = 6.0
+REVERBERANT_BELOW_DB = -6.0
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """The direct path's direction over an event, from the audio, beside its label.
+
+    Attributes:
+        label_deg, estimated_deg: azimuth and elevation, weighted alike over the event.
+        error_deg: great-circle angle between the two.
+        confidence: 1 where all onsets agree, 0 in a diffuse field.
+        doubt: why the estimate may be off ("" where nothing speaks against it).
+    """
+
+    label_deg: tuple[float, float]
+    estimated_deg: tuple[float, float]
+    error_deg: float
+    confidence: float
+    doubt: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sounding:
+    """One event of a scene as drawn.
+
+    Attributes:
+        azimuth_deg, elevation_deg: labelled direction per frame, NaN where it is not active.
+            Shape: [frames].
+        estimate: None for noise, and where there is no directional audio.
+    """
+
+    number: int
+    name: str
+    role: str
+    emitter: str
+    colour: str
+    dry_s: tuple[float, float]
+    wet_s: tuple[float, float]
+    azimuth_deg: Array
+    elevation_deg: Array
+    columns: Mapping[str, Any]
+    estimate: Estimate | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """All that a picture and a line of text say about a scene.
+
+    Attributes:
+        format: the format whose audio is shown, the most directional one.
+        audio: float32 [channels, samples].
+        directions: None where `format` has no first-order channels.
+    """
+
+    spec: SceneSpec
+    row: Mapping[str, Any]
+    format: str
+    audio: NDArray[np.float32]
+    soundings: tuple[Sounding, ...]
+    directions: Directions | None
+
+    @property
+    def id(self) -> str:
+        return str(self.row["id"])
+
+    @property
+    def sample_rate(self) -> int:
+        return self.spec.sample_rate
+
+    @property
+    def duration_s(self) -> float:
+        return self.spec.duration_s
+
+
+def view_of(scene: Scene) -> View:
+    """What a picture shows of `scene`; directions are estimated from its audio here."""
+    spec = SceneSpec.from_json(scene.spec_json)
+    name = max(scene.audio_by_format, key=lambda name: scene.audio_by_format[name].shape[0])
+    audio = scene.audio_by_format[name]
+    directional = name == "foa" or name.startswith("hoa")
+    directions = None
+    if directional:
+        directions = estimate_directions(audio[:4], spec.sample_rate, FRAME_HOP_S)
+    return View(
+        spec=spec,
+        row=scene.row,
+        format=name,
+        audio=audio,
+        soundings=_soundings(scene.events, spec, directions),
+        directions=directions,
+    )
+
+
+def _soundings(
+    events: Sequence[Mapping[str, Any]], spec: SceneSpec, directions: Directions | None
+) -> tuple[Sounding, ...]:
+    colours = _colours(events)
+    labelled = frames(events, spec.n_samples, spec.sample_rate)
+    estimates = [
+        _estimate(n, events, labelled, directions)
+        if directions is not None and event["role"] != "noise"
+        else None
+        for n, event in enumerate(events)
+    ]
+    return tuple(
+        Sounding(
+            number=event["event"],
+            name=", ".join(event["labels"] or ()) or event["clip"] or event["emitter"],
+            role=event["role"],
+            emitter=event["emitter"],
+            colour=colours[event["emitter"]],
+            dry_s=(event["dry_onset_s"], event["dry_offset_s"]),
+            wet_s=(event["wet_onset_s"], event["wet_offset_s"]),
+            azimuth_deg=labelled.azimuth_deg[n],
+            elevation_deg=labelled.elevation_deg[n],
+            columns=event,
+            estimate=estimates[n],
+        )
+        for n, event in enumerate(events)
+    )
+
+
+def _colours(events: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """A colour per emitter; noise is grey, so that it does not use one up."""
+    named = dict.fromkeys(e["emitter"] for e in events if e["role"] != "noise")
+    colours = {e["emitter"]: NOISE_COLOUR for e in events}
+    return colours | {name: COLOURS[n % len(COLOURS)] for n, name in enumerate(named)}
+
+
+def _estimate(
+    n: int, events: Sequence[Mapping[str, Any]], labelled: Frames, directions: Directions
+) -> Estimate | None:
+    """Estimate over the frames where event `n` sounds alone, or over all where it never does."""
+    own = labelled.active[n]
+    alone = own & ~_others_active(n, events, labelled)
+    overlapped = not directions.weight[alone].sum() > 0
+    mask = own if overlapped else alone
+    weight = directions.weight[mask]
+    if weight.sum() <= 0:
+        return None
+    label_vectors = to_vectors(labelled.azimuth_deg[n, mask], labelled.elevation_deg[n, mask])
+    labels = weight @ label_vectors
+    seen = directions.vectors[mask].sum(axis=0)
+    return Estimate(
+        label_deg=_pair(labels),
+        estimated_deg=_pair(seen),
+        error_deg=great_circle_deg(tuple(labels), tuple(seen)),
+        confidence=float(np.linalg.norm(seen) / weight.sum()),
+        doubt=_doubt(events[n], overlapped),
+    )
+
+
+def _pair(vector: Array) -> tuple[float, float]:
+    azimuth, elevation = to_angles(vector)
+    return float(azimuth), float(elevation)
+
+
+def _others_active(
+    n: int, events: Sequence[Mapping[str, Any]], labelled: Frames
+) -> NDArray[np.bool_]:
+    """Frames in which another emitter's event is active; noise is always there and not counted."""
+    others = [
+        m
+        for m, event in enumerate(events)
+        if event["role"] != "noise" and event["emitter"] != events[n]["emitter"]
+    ]
+    return np.asarray(labelled.active[others].any(axis=0))
+
+
+def _doubt(event: Mapping[str, Any], overlapped: bool) -> str:
+    snr, drr = event.get("local_snr_db"), event.get("drr_db")
+    if overlapped:
+        return "another event sounds all the while"
+    if snr is not None and snr < NOISY_BELOW_DB:
+        return f"noise is strong (local SNR {snr:.0f} dB)"
+    if drr is not None and drr < REVERBERANT_BELOW_DB:
+        return f"reverberation is strong (DRR {drr:.0f} dB)"
+    return ""
