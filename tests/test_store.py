@@ -312,8 +312,17 @@ def test_fewer_scenes_than_there_are_change_nothing(tmp_path: Path) -> None:
 def test_a_dataset_below_one_shard_cannot_be_extended(tmp_path: Path) -> None:
     info = make_dataset(tmp_path, scenes=3)
     assert extend_to(tmp_path, 3, info) == 3
-    with pytest.raises(StoreError, match="less than one shard of 4"):
+    with pytest.raises(StoreError, match="do not end on a whole shard of 4"):
         extend_to(tmp_path, 8, info)
+
+
+def test_the_last_shard_ends_at_the_limit(tmp_path: Path) -> None:
+    info = make_info()
+    create_or_open(tmp_path, info)
+    assert extend_to(tmp_path, 9, info, limit=10) == 10
+    write_shard(tmp_path, info, 2, 10)
+    ds = open_dataset(tmp_path)
+    assert [scene.row["index"] for scene in ds] == [8, 9]
 
 
 def test_metadata_lost_between_extent_and_arrays_is_made_again(tmp_path: Path) -> None:

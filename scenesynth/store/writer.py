@@ -93,24 +93,28 @@ def create_or_open(root: Path, info: DatasetInfo, *, other_environment: bool = F
     return fresh
 
 
-def extend_to(root: Path, scenes: int, info: DatasetInfo) -> int:
+def extend_to(root: Path, scenes: int, info: DatasetInfo, *, limit: int | None = None) -> int:
     """See that the dataset promises at least `scenes` scenes; the number that it promises.
 
     A new extent ends on a whole shard: the number is rounded up. Only a dataset smaller than one
-    shard keeps its exact number, and can therefore not be extended.
+    shard, and one that reaches its `limit`, keep an exact number, and can then not be extended.
+
+    Args:
+        limit: largest number of scenes that there can be.
 
     Raises:
-        StoreError: the dataset is smaller than one shard and more is asked for.
+        StoreError: more is asked for, but the dataset does not end on a whole shard.
     """
     size = info.shard_scenes
     with explained(root):
         while (have := n_scenes(root)) < scenes:
             if have % size:
                 raise StoreError(
-                    f"{root}: holds {have} scenes, less than one shard of {size}, and cannot be "
-                    f"extended to {scenes}; render into another folder"
+                    f"{root}: holds {have} scenes, which do not end on a whole shard of {size}, "
+                    f"and cannot be extended to {scenes}; render into another folder"
                 )
-            stop = scenes if have == 0 and scenes < size else -(-scenes // size) * size
+            rounded = -(-scenes // size) * size
+            stop = scenes if have == 0 and scenes < size else min(rounded, limit or rounded)
             extent = {"schema": SCHEMA_VERSION, "first": have, "stop": stop}
             put_once(extent_path(root, len(read_extents(root))), seal(extent))
         _write_metadata(root, info, have)
