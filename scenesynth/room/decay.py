@@ -28,10 +28,13 @@ from scenesynth.room.air import energy_attenuation_per_m
 from scenesynth.room.model import WALLS, Air, Room, Vector
 
 MAX_ABSORPTION = 0.99
-"""The inversion goes no further: at 1 a wall is gone and the logarithm with it."""
+"""The inversion goes no further: beyond it lies hardly a wall."""
 
 MIN_ABSORPTION = 0.005
 """Least mean absorption of the inversion: below that no real room is."""
+
+FULL_ABSORPTION = 0.9999
+"""Stands for 1 in the logarithm, so that an anechoic wall has a large but finite decay rate."""
 
 MARGIN_S = 0.01
 TOP_DB, BOTTOM_DB = -5.0, -35.0
@@ -66,12 +69,11 @@ def decay_rates(
         attenuation_per_m: energy attenuation of air. Shape: [bands].
 
     Returns:
-        Shape: [bands, directions]. Infinite where both walls of an axis absorb everything.
+        Shape: [bands, directions].
     """
     directions, _ = _directions()
     walls = np.asarray(absorption, dtype=np.float64).reshape(3, 2, -1)
-    with np.errstate(divide="ignore"):
-        loss = -0.5 * np.log1p(-walls).sum(axis=1)
+    loss = -0.5 * np.log1p(-np.minimum(walls, FULL_ABSORPTION)).sum(axis=1)
     per_metre = (directions / np.array(size_m)) @ loss + np.asarray(attenuation_per_m)
     rates: NDArray[np.float64] = speed_of_sound_mps * per_metre.T
     return rates
@@ -87,16 +89,8 @@ def t30_s(rates: NDArray[np.float64]) -> NDArray[np.float64]:
         rates: Shape: [bands, directions].
 
     Returns:
-        Shape: [bands]; 0 where a rate is infinite.
+        Shape: [bands].
     """
-    out = np.zeros(len(rates))
-    finite = np.isfinite(rates).all(axis=1)
-    if finite.any():
-        out[finite] = _t30_finite(rates[finite])
-    return out
-
-
-def _t30_finite(rates: NDArray[np.float64]) -> NDArray[np.float64]:
     _, weights = _directions()
     share = weights / rates
     share /= share.sum(axis=1, keepdims=True)
@@ -234,7 +228,8 @@ def _check_reachable(
             raise UnreachableT60Error(
                 f"rt60_s = {target[n]:g} s at {band:g} Hz cannot be reached in a room of "
                 f"{' x '.join(f'{length:g}' for length in size_m)} m: it reaches "
-                f"{shortest[n]:.3g} to {longest[n]:.3g} s there; choose another T60 or room"
+                f"{shortest[n]:.3g} to {longest[n]:.3g} s in that band; choose "
+                f"another T60 (or one per octave band) or another room"
             )
 
 
