@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scenesynth.distributions import Draws, Name, Number, constant, within
 from scenesynth.errors import ConfigError, UnreachableT60Error
@@ -67,6 +68,22 @@ class Surfaces:
         default=None,
         metadata={"doc": "material of one side wall, drawn which (a window front, curtains)"},
     )
+    furnishing: Name | None = field(
+        default=None, metadata={"doc": "material that stands for shelves, curtains, people"}
+    )
+    furnished_share: Number = field(
+        default=constant(0),
+        metadata={"doc": "share of each side wall and of the floor that the furnishing covers"},
+    )
+    longest_rt60_s: float | None = field(
+        default=None,
+        metadata={"doc": "rooms with a longer predicted T60 in any band are drawn again"},
+    )
+
+    def __post_init__(self) -> None:
+        within("furnished_share", self.furnished_share, 0, 1)
+        if self.furnishing is None and self.furnished_share.high > 0:
+            raise ValueError("furnished_share is given, but there is no furnishing")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,11 +137,14 @@ def draw_room(families: tuple[RoomFamily, ...], room_id: str, draws: Draws) -> D
         except UnreachableT60Error as error:
             why = str(error)
             continue
-        response_s = float(decay_physics.response_length_s(room, air))
-        return DrawnRoom(room=room, air=air, response_s=math.ceil(response_s * 1e3) / 1e3)
+        drawn = DrawnRoom(room=room, air=air, response_s=_response_s(room, air))
+        limit_s = family.surfaces and family.surfaces.longest_rt60_s
+        if not limit_s or drawn.response_s <= limit_s:
+            return drawn
+        why = f"surfaces.longest_rt60_s = {limit_s}, but its T60 is {drawn.response_s} s"
     raise ConfigError(
-        f"room family {family.name}: none of {TRIES} drawn boxes can have its drawn T60; the last: "
-        f"{why}. Change decay.rt60_s ({family.decay and family.decay.rt60_s}) or the size"
+        f"room family {family.name}: none of {TRIES} drawn boxes can have the T60 asked for; the "
+        f"last: {why}. Change the T60, the surfaces or the size"
     )
 
 
@@ -137,9 +157,7 @@ def anechoic(drawn: DrawnRoom) -> DrawnRoom:
         band_hz=room.band_hz,
         absorption=tuple((1.0,) * len(room.band_hz) for _ in WALLS),
     )
-    # The longest way there is, and 20 ms for the filters to ring out.
-    longest_s = math.hypot(*room.size_m) / drawn.air.speed_of_sound_mps + 0.02
-    return DrawnRoom(room=full, air=drawn.air, response_s=math.ceil(longest_s * 1e3) / 1e3)
+    return DrawnRoom(room=full, air=drawn.air, response_s=_response_s(full, drawn.air))
 
 
 def check_materials(family: RoomFamily) -> None:
@@ -147,7 +165,7 @@ def check_materials(family: RoomFamily) -> None:
     if family.surfaces is None:
         return
     known = wall_materials.load_materials()
-    for part in ("walls", "floor", "ceiling", "feature_wall"):
+    for part in ("walls", "floor", "ceiling", "feature_wall", "furnishing"):
         name: Name | None = getattr(family.surfaces, part)
         for option in name.options if name else ():
             if option not in known:
@@ -155,6 +173,11 @@ def check_materials(family: RoomFamily) -> None:
                     f"rooms.{family.name}.surfaces.{part}: unknown material {option!r}"
                     f"{did_you_mean(option, known)}; known: {', '.join(sorted(known))}"
                 )
+
+
+def _response_s(room: Room, air: Air) -> float:
+    """Length of the responses, to whole milliseconds."""
+    return math.ceil(float(decay_physics.response_length_s(room, air)) * 1e3) / 1e3
 
 
 def _draw_air(family: RoomFamily, draws: Draws) -> Air:
@@ -173,12 +196,12 @@ def _draw_box(family: RoomFamily, room_id: str, air: Air, draws: Draws, attempt:
         draws.number(family.height_m, "room.height", attempt),
     )
     if family.surfaces is not None:
-        names = _draw_materials(family.surfaces, draws)
+        names = _draw_materials(family.surfaces, draws, attempt)
         return Room(
             id=room_id,
             size_m=size_m,
             band_hz=OCTAVE_BANDS_HZ,
-            absorption=_rounded(wall_materials.material_absorption(names)),
+            absorption=_rounded(_furnished(names, family.surfaces, draws, attempt)),
             materials=names,
         )
     assert family.decay is not None
@@ -212,13 +235,35 @@ def _draw_weights(decay: Decay, draws: Draws) -> tuple[float, ...]:
     return (*walls, floor, ceiling)
 
 
-def _draw_materials(surfaces: Surfaces, draws: Draws) -> tuple[str, ...]:
-    walls = [draws.name(surfaces.walls, "room.walls")] * _SIDE_WALLS
+def _draw_materials(surfaces: Surfaces, draws: Draws, attempt: int) -> tuple[str, ...]:
+    walls = [draws.name(surfaces.walls, "room.walls", attempt)] * _SIDE_WALLS
     if surfaces.feature_wall is not None:
-        which = draws.rng("room.feature_wall.which").integer(0, _SIDE_WALLS - 1)
-        walls[which] = draws.name(surfaces.feature_wall, "room.feature_wall")
-    floor = draws.name(surfaces.floor, "room.floor")
-    return (*walls, floor, draws.name(surfaces.ceiling, "room.ceiling"))
+        which = draws.rng("room.feature_wall.which", attempt).integer(0, _SIDE_WALLS - 1)
+        walls[which] = draws.name(surfaces.feature_wall, "room.feature_wall", attempt)
+    floor = draws.name(surfaces.floor, "room.floor", attempt)
+    return (*walls, floor, draws.name(surfaces.ceiling, "room.ceiling", attempt))
+
+
+def _furnished(
+    names: tuple[str, ...], surfaces: Surfaces, draws: Draws, attempt: int
+) -> NDArray[np.float64]:
+    """Absorption of the walls with part of their area covered. Shape: [6, bands]."""
+    bare = np.asarray(wall_materials.material_absorption(names), dtype=np.float64)
+    if surfaces.furnishing is None:
+        return bare
+    cover = draws.name(surfaces.furnishing, "room.furnishing", attempt)
+    share = np.array(
+        [
+            draws.number(
+                surfaces.furnished_share, "room.furnished_share", attempt * len(WALLS) + wall
+            )
+            for wall in range(_SIDE_WALLS + 1)
+        ]
+        + [0.0]  # the ceiling stays bare
+    )[:, None]
+    covered = np.asarray(wall_materials.material_absorption((cover,) * len(WALLS)))
+    furnished: NDArray[np.float64] = (1 - share) * bare + share * covered
+    return furnished
 
 
 def _rounded(absorption: object) -> tuple[tuple[float, ...], ...]:

@@ -85,7 +85,11 @@ def sample_scene(
         snr_db=(
             draws.number(recipe.noise.snr_db, "snr") if recipe.noise and noise and targets else None
         ),
-        sir_db=draws.number(recipe.sir_db, "sir") if recipe.sir_db and interferers else None,
+        sir_db=(
+            draws.number(recipe.sir_db, "sir")
+            if recipe.sir_db and interferers and targets
+            else None
+        ),
         snr_reference=recipe.noise.snr_reference if recipe.noise else "omni",
         engine=recipe.engine,
         mode=recipe.mode,
