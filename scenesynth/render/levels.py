@@ -13,7 +13,7 @@ Nothing is limited or normalised: a dry clip at full scale at 1 m stays 1.0 in t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from scenesynth.errors import ContentError
 
@@ -21,11 +21,8 @@ Span = tuple[int, int]
 """Scene samples [start, stop)."""
 
 
-def union_span(spans: Iterable[Span], n_samples: int) -> Span | None:
-    """From the first start to the last stop within the scene; None without a span."""
-    spans = list(spans)
-    if not spans:
-        return None
+def union_span(spans: Sequence[Span], n_samples: int) -> Span:
+    """From the first start to the last stop, within the scene."""
     start = max(min(start for start, _ in spans), 0)
     return start, min(max(stop for _, stop in spans), n_samples)
 

@@ -1,0 +1,137 @@
+"""Rendering: from a spec and its clips to audio and labels.
+
+`render_scene` is a pure function of the spec and the clips that it names: the same samples in any
+order, thread or process, and for any choice of formats next to each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scenesynth.acoustics.engines import respond
+from scenesynth.acoustics.response import Response
+from scenesynth.errors import ConfigError
+from scenesynth.render.convolve import Grid, Term, block_spectra, convolve, plan, response_spectra
+from scenesynth.render.dry import dry_signal
+from scenesynth.render.energy import Energy
+from scenesynth.render.labels import event_times
+from scenesynth.render.mix import Sound, mix
+from scenesynth.render.rows import event_row, scene_row
+from scenesynth.scene.spec import Emitter, SceneSpec
+from scenesynth.spatial.formats import parse_format
+from scenesynth.store.schema import Scene
+
+DEVICES = ("cpu",)
+
+
+class Clips(Protocol):
+    """Where decoded clips come from: `scenesynth.corpus.corpora.Corpora`."""
+
+    def load(self, ref: Any, sample_rate: int) -> NDArray[np.float32]:
+        """Mono samples of a referenced clip at a rate. Shape: [samples]."""
+        ...
+
+
+def render_scene(
+    spec: SceneSpec,
+    corpora: Clips,
+    format: str = "foa",
+    formats: Sequence[str] | None = None,
+    device: str = "cpu",
+) -> Scene:
+    """Audio, labels and measurements of a scene.
+
+    Args:
+        spec: the scene.
+        corpora: holds the clips that the spec names.
+        format: name of one output format.
+        formats: names of several, in place of `format`; responses are rendered once for all.
+        device: where to render: "cpu".
+
+    Returns:
+        The scene, audio float32 [channels, samples] per format, never peak-limited: a dry clip at
+        full scale at 1 m gives 1.0 in W.
+
+    Raises:
+        ConfigError: an unknown format or device, or something that moves.
+        ClipError: a clip that is missing samples, changed, or not finite.
+        ContentError: an event that cannot be heard, or a ratio that no gain gives.
+    """
+    if device not in DEVICES:
+        raise ConfigError(
+            f"device = {device!r}; rendering knows {', '.join(DEVICES)}; use device='cpu'"
+        )
+    outputs = [parse_format(name) for name in ([format] if formats is None else formats)]
+    if not outputs:
+        raise ConfigError("formats is empty; name at least one, such as 'foa'")
+    _check_still(spec)
+    # GRAM's reference is first order whatever is rendered, so that gains follow the spec alone.
+    needed = [*outputs, parse_format("foa")] if spec.snr_reference == "all_channels" else outputs
+    basis = max(needed, key=lambda item: item.order)
+    responses = [respond(spec, emitter, [basis])[basis.name] for emitter in spec.emitters]
+    n_taps = max((response.ir.shape[1] for response in responses), default=1)
+    grid = plan(spec.n_samples, n_taps)
+    sounds = [
+        sound
+        for emitter, response in zip(spec.emitters, responses, strict=True)
+        for sound in _sounds(spec, corpora, grid, emitter, response)
+    ]
+    mixture = mix(spec, grid, sounds, basis.n_channels)
+    audio = {item: mixture.audio[: item.n_channels] for item in outputs}
+    spec_json = spec.to_json()
+    return Scene(
+        spec_json=spec_json,
+        sample_rate=spec.sample_rate,
+        audio_by_format={item.name: samples for item, samples in audio.items()},
+        row=scene_row(spec, spec_json, audio, sounds, mixture),
+        events=tuple(event_row(spec, n, sound, mixture) for n, sound in enumerate(sounds)),
+    )
+
+
+def _sounds(
+    spec: SceneSpec, corpora: Clips, grid: Grid, emitter: Emitter, response: Response
+) -> Iterator[Sound]:
+    """The events of one emitter at the listener, with the label times measured there."""
+    rate = spec.sample_rate
+    channels = response_spectra(grid, response.ir)
+    for n, event in enumerate(emitter.events):
+        name = f"scene {spec.id}, emitter {emitter.id}, event {n}"
+        dry = dry_signal(event, corpora.load(event.clip, rate), rate, name)
+        onset = min(round(event.onset_s * rate), spec.n_samples - 1)
+        spectra = block_spectra(grid, dry, onset)
+        wet = convolve(grid, Term(spectra, channels[0]))
+        energy = Energy(wet.samples, wet.start)
+        times = event_times(
+            event,
+            energy,
+            direct_delay_s=response.direct_delay_s,
+            n_samples=spec.n_samples,
+            sample_rate=rate,
+            name=name,
+        )
+        yield Sound(
+            emitter=emitter,
+            event=event,
+            response=response,
+            spectra=spectra,
+            response_spectra=channels,
+            wet=wet,
+            energy=energy,
+            times=times,
+        )
+
+
+def _check_still(spec: SceneSpec) -> None:
+    """A spec can hold motion; rendering it comes with moving responses."""
+    moving = [("the listener", spec.listener)]
+    moving += [(f"emitter {emitter.id}", emitter.keyframes) for emitter in spec.emitters]
+    for name, keyframes in moving:
+        if len(keyframes) > 1:
+            raise ConfigError(
+                f"scene {spec.id}: {name} moves ({len(keyframes)} keyframes); motion is not "
+                f"rendered yet; give it one keyframe"
+            )

@@ -1,0 +1,169 @@
+"""A rendered scene as rows of the manifest: one for the scene, one for each event."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from scenesynth.errors import ContentError
+from scenesynth.render.levels import max_polyphony, ratio_db
+from scenesynth.render.mix import N_REFERENCE_CHANNELS, Mixture, Ratio, Signal, Sound
+from scenesynth.scene.geometry import azimuth_elevation, quaternion
+from scenesynth.scene.spec import Emitter, Keyframe, SceneSpec, render_key
+from scenesynth.spatial.formats import Format
+
+Row = dict[str, Any]
+
+
+def scene_row(
+    spec: SceneSpec,
+    spec_json: str,
+    audio: Mapping[Format, Signal],
+    sounds: Sequence[Sound],
+    mixture: Mixture,
+) -> Row:
+    """The scene's columns, without those that the store adds.
+
+    The acoustics are those of the first target's response (the first event's where there is no
+    target). Polyphony counts targets and interferers by their direct sound.
+
+    Raises:
+        ContentError: a format's audio is not finite.
+    """
+    roles = [sound.event.role for sound in sounds]
+    heard = [s.times for s in sounds if s.event.role != "noise"]
+    row = {
+        "id": spec.id,
+        "index": spec.origin.index,
+        "split": spec.origin.split,
+        "attempt": spec.origin.attempt,
+        "n_samples": spec.n_samples,
+        "sample_rate": spec.sample_rate,
+        "spec": spec_json,
+        "recipe": spec.origin.recipe,
+        "room": spec.room.id,
+        "room_size_m": list(spec.room.size_m),
+        "rt60_requested_s": None if spec.room.rt60_s is None else list(spec.room.rt60_s),
+        **_room_acoustics(sounds),
+        "snr_requested_db": spec.snr_db,
+        "snr_achieved_db": _reference_db(spec, mixture.snr),
+        "sir_requested_db": spec.sir_db,
+        "sir_achieved_db": _reference_db(spec, mixture.sir),
+        "n_targets": roles.count("target"),
+        "n_interferers": roles.count("interferer"),
+        "n_noise": roles.count("noise"),
+        "n_events": len(roles),
+        "max_polyphony": max_polyphony([(t.wet_onset_s, t.direct_offset_s) for t in heard]),
+        "listener_position_m": list(spec.listener[0].position_m),
+        "listener_quaternion": list(_orientation(spec.listener[0])),
+    }
+    for item, samples in audio.items():
+        row[f"render_key_{item.name}"] = render_key(spec, item.name)
+        row[f"snr_{item.name}_db"] = mixture.snr.db(item.n_channels) if mixture.snr else None
+        row[f"peak_{item.name}"] = _peak(spec, item, samples)
+    return row
+
+
+def event_row(spec: SceneSpec, number: int, sound: Sound, mixture: Mixture) -> Row:
+    """The columns of event `number` of the scene, without those that the store adds."""
+    event, clip, times, measured = (
+        sound.event,
+        sound.event.clip,
+        sound.times,
+        sound.response.measured,
+    )
+    gain = mixture.gains[event.role]
+    start = round(times.wet_onset_s * spec.sample_rate)
+    stop = max(round(times.wet_offset_s * spec.sample_rate), start + 1)
+    energy = gain**2 * sound.energy.between(start, stop)
+    azimuth_deg, elevation_deg = azimuth_elevation(sound.response.direction)
+    return {
+        "scene": spec.id,
+        "index": spec.origin.index,
+        "event": number,
+        "emitter": sound.emitter.id,
+        "group": sound.emitter.group or clip.group,
+        "role": event.role,
+        "labels": list(clip.labels),
+        "caption": clip.caption,
+        "corpus": clip.corpus,
+        "clip": clip.id,
+        "clip_digest": clip.digest,
+        "fold": clip.fold,
+        "licence": clip.licence,
+        "dry_onset_s": times.dry_onset_s,
+        "dry_offset_s": times.dry_offset_s,
+        "wet_onset_s": times.wet_onset_s,
+        "wet_offset_s": times.wet_offset_s,
+        "frame_start": times.frame_start,
+        "frame_stop": times.frame_stop,
+        "azimuth_start_deg": azimuth_deg,
+        "elevation_start_deg": elevation_deg,
+        "distance_start_m": sound.response.distance_m,
+        "azimuth_end_deg": azimuth_deg,
+        "elevation_end_deg": elevation_deg,
+        "distance_end_m": sound.response.distance_m,
+        "trajectory": _trajectory(sound.emitter),
+        "level_db": 10 * math.log10(energy / (stop - start)) if energy > 0 else None,
+        "local_snr_db": _local_snr_db(sound, energy, (start, stop), mixture),
+        "stem": None,
+        "gain": event.gain * gain,
+        "rt60_s": list(measured.rt60_s),
+        "edt_s": measured.edt_broadband_s,
+        "drr_db": measured.drr_db,
+        "c50_db": measured.c50_db,
+        "direct_delay_s": sound.response.direct_delay_s,
+    }
+
+
+def _room_acoustics(sounds: Sequence[Sound]) -> Row:
+    targets = [sound for sound in sounds if sound.event.role == "target"]
+    if not sounds:
+        return {}
+    measured = (targets or sounds)[0].response.measured
+    return {
+        "rt60_measured_s": list(measured.rt60_s),
+        "rt60_broadband_s": measured.rt60_broadband_s,
+        "edt_s": measured.edt_broadband_s,
+        "drr_db": measured.drr_db,
+        "c50_db": measured.c50_db,
+    }
+
+
+def _reference_db(spec: SceneSpec, ratio: Ratio | None) -> float | None:
+    """A ratio as the spec refers to it."""
+    return None if ratio is None else ratio.db(N_REFERENCE_CHANNELS[spec.snr_reference])
+
+
+def _local_snr_db(
+    sound: Sound, energy: float, span: tuple[int, int], mixture: Mixture
+) -> float | None:
+    """Ratio of an event to all noise while the event is heard; None for noise itself."""
+    if sound.event.role == "noise" or mixture.noise is None:
+        return None
+    return ratio_db(energy, mixture.noise.between(*span))
+
+
+def _peak(spec: SceneSpec, item: Format, samples: Signal) -> float:
+    peak = max(float(samples.max()), -float(samples.min()))
+    if not math.isfinite(peak):
+        raise ContentError(
+            f"scene {spec.id}: {item.name} audio reaches {peak}; all samples must be finite; "
+            f"look for an extreme gain in its events"
+        )
+    return peak
+
+
+def _trajectory(emitter: Emitter) -> list[dict[str, float]]:
+    keyframes = []
+    for pose in emitter.keyframes:
+        w, qx, qy, qz = _orientation(pose)
+        x, y, z = pose.position_m
+        at = {"time_s": pose.time_s, "x": x, "y": y, "z": z}
+        keyframes.append(at | {"qw": w, "qx": qx, "qy": qy, "qz": qz})
+    return keyframes
+
+
+def _orientation(pose: Keyframe) -> tuple[float, float, float, float]:
+    return quaternion(pose.yaw_deg, pose.pitch_deg, pose.roll_deg)
