@@ -63,7 +63,7 @@ def write_shard(root: Path, info: DatasetInfo, shard: int, stop: int, **kwargs: 
     writer = ShardWriter(root, info, shard, stop)
     for index in range(writer.first, writer.stop):
         writer.add(make_scene(index, info, **kwargs))
-    return writer.publish({"scenesynth": "test"}, {})
+    return writer.commit(writer.put_files(), {"scenesynth": "test"}, {})
 
 
 def make_dataset(root: Path, scenes: int = 8, **changes: Any) -> DatasetInfo:

@@ -119,7 +119,7 @@ def test_a_short_scene_comes_back_at_its_own_length(tmp_path: Path) -> None:
     writer = ShardWriter(tmp_path, info, 0, extend_to(tmp_path, 3, info))
     for index, length in enumerate((1, 16000, 16001)):
         writer.add(make_scene(index, info, n_samples=length))
-    writer.publish({}, {})
+    writer.commit(writer.put_files(), {}, {})
     assert [scene.audio.shape for scene in open_dataset(tmp_path)] == [
         (4, 1),
         (4, 16000),
@@ -157,7 +157,7 @@ def test_skipped_scenes_are_left_out_of_everything_but_skipped(tmp_path: Path) -
     writer.add_skipped({"id": "train-00000005", "split": "train", "attempt": 20})
     writer.add(make_scene(6, info))
     writer.add(make_scene(7, info))
-    writer.publish({}, {})
+    writer.commit(writer.put_files(), {}, {})
     ds = open_dataset(tmp_path)
     assert len(ds) == ds.scenes.num_rows == 7
     assert [scene.row["index"] for scene in ds] == [0, 1, 2, 3, 4, 6, 7]
@@ -365,7 +365,7 @@ def test_an_incomplete_shard_cannot_be_published(tmp_path: Path) -> None:
     writer = ShardWriter(tmp_path, info, 0, extend_to(tmp_path, 4, info))
     writer.add(make_scene(0, info))
     with pytest.raises(ValueError, match="1 of 4 scenes"):
-        writer.publish({}, {})
+        writer.commit(writer.put_files(), {}, {})
 
 
 def test_a_scene_that_lacks_a_format_is_refused(tmp_path: Path) -> None:

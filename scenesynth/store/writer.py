@@ -139,6 +139,7 @@ class ShardWriter:
         self._rows: list[dict[str, Any]] = []
         self._events: list[dict[str, Any]] = []
         self._skipped: list[int] = []
+        self._n_samples = 0
 
     def add(self, scene: Scene) -> None:
         """Encode the next scene.
@@ -156,6 +157,7 @@ class ShardWriter:
             encoded = encode_scene(scene.audio_by_format[fmt.name], fmt, self.info)
             self._append(fmt, encoded, row)
         self._rows.append(row)
+        self._n_samples += row["n_samples"]
         self._events += [
             {**event, "scene": row["id"], "index": index, "event": number}
             for number, event in enumerate(scene.events)
@@ -171,11 +173,11 @@ class ShardWriter:
         self._rows.append(silent)
         self._skipped.append(index)
 
-    def publish(self, versions: Mapping[str, str], log: Mapping[str, Any]) -> Commit:
-        """Write all files of the shard, the commit last; the commit that holds.
+    def put_files(self) -> dict[str, FileRecord]:
+        """Publish all files of the shard; their records by path inside the dataset.
 
         Raises:
-            StoreError: no space, read-only, no permission; nothing of this shard is visible.
+            StoreError: no space, read-only, no permission.
             CorruptShardError: a left-over file of this shard is damaged.
             OSError: another failure of the file system, worth another try.
         """
@@ -184,16 +186,29 @@ class ShardWriter:
                 f"shard {self.shard} has {len(self._rows)} of {self.stop - self.first} scenes"
             )
         with explained(self.root):
-            files = {key: self._put(key, data) for key, data in self._files().items()}
-            commit = Commit(
-                shard=self.shard,
-                first=self.first,
-                stop=self.stop,
-                skipped=tuple(self._skipped),
-                files=files,
-                versions=versions,
-                log=log,
-            )
+            return {key: self._put(key, data) for key, data in self._files().items()}
+
+    def commit(
+        self,
+        files: Mapping[str, FileRecord],
+        versions: Mapping[str, str],
+        log: Mapping[str, Any],
+    ) -> Commit:
+        """Make the published files visible; the commit that holds, ours or an earlier one.
+
+        Raises:
+            StoreError, OSError: as `put_files`; nothing of this shard is visible.
+        """
+        commit = Commit(
+            shard=self.shard,
+            first=self.first,
+            stop=self.stop,
+            skipped=tuple(self._skipped),
+            files=files,
+            versions=versions,
+            log={**log, "audio_s": round(self._n_samples / self.info.sample_rate, 3)},
+        )
+        with explained(self.root):
             return put_commit(self.root, commit)
 
     def _append(self, fmt: StoredFormat, encoded: EncodedScene, row: dict[str, Any]) -> None:

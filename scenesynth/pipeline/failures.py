@@ -1,0 +1,83 @@
+"""Shards that fail: which failures last, what is written about them, what the user is told."""
+
+from __future__ import annotations
+
+import shlex
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from scenesynth.errors import ConfigError, ContentError, StoreError
+from scenesynth.pipeline.shard import SceneError, ShardJob, corpora_of
+from scenesynth.scene.sample import sample_scene
+from scenesynth.store.commit import explained, list_commits, replace
+from scenesynth.store.layout import commit_path, failure_path, seal
+
+
+def lasting(error: BaseException, job: ShardJob) -> bool:
+    """Whether every other shard would fail alike."""
+    if isinstance(error, SceneError):
+        return job.info.on_error == "stop"
+    return isinstance(error, StoreError | ConfigError)
+
+
+def write_report(job: ShardJob, error: BaseException) -> Path:
+    """Write what is needed to look into a failure; the file."""
+    path = failure_path(job.root, job.shard)
+    body: dict[str, Any] = {
+        "shard": job.shard,
+        "why": str(error),
+        "traceback": "".join(traceback.format_exception(error)),
+    }
+    if isinstance(error, SceneError):
+        body |= {
+            "scene": error.scene_id,
+            "seed": error.seed,
+            "split": job.split,
+            "index": error.index,
+            "attempt": error.attempt,
+            "spec": _spec_json(job, error),
+        }
+    with explained(job.root):
+        replace(path, seal(body))
+    return path
+
+
+def _spec_json(job: ShardJob, error: SceneError) -> str | None:
+    """Spec of the scene that failed; None where it was the sampling that failed."""
+    try:
+        spec = sample_scene(
+            job.recipe,
+            corpora_of(job),
+            seed=error.seed,
+            index=error.index,
+            split=job.split,
+            attempt=error.attempt,
+        )
+    except ContentError:
+        return None
+    return spec.to_json()
+
+
+def nothing_works(job: ShardJob, error: BaseException, report: Path) -> str:
+    return (
+        f"nothing could be rendered: {error}. See {report} for the spec and the traceback; change "
+        f"the recipe or the corpus and render into a new folder, or give --on-error skip"
+    )
+
+
+def parked_shards(root: Path) -> list[int]:
+    """Shards with a report and a tombstone, rising."""
+    return [shard for shard in list_commits(root) if failure_path(root, shard).exists()]
+
+
+def parked_message(root: Path, parked: Sequence[int]) -> str:
+    pairs = [(commit_path(root, k), failure_path(root, k)) for k in parked[:3]]
+    files = " ".join(shlex.quote(str(path)) for pair in pairs for path in pair)
+    more = " ..." if len(parked) > 3 else ""
+    return (
+        f"{len(parked)} shards could not be rendered and are left out (see "
+        f"{failure_path(root, parked[0])}). To try them again: rm {files}{more} and give the same "
+        f"command again"
+    )

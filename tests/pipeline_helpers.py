@@ -1,0 +1,141 @@
+"""Runs over a small corpus, with scene makers that cost nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from scenesynth.corpus.corpora import Corpora
+from scenesynth.errors import ContentError
+from scenesynth.pipeline.plan import Plan, make_plan
+from scenesynth.pipeline.shard import ShardJob
+from scenesynth.records import from_plain
+from scenesynth.scene.recipe_records import Recipe
+from scenesynth.store.schema import Scene
+
+RATE = 16000
+
+RECIPE = {
+    "name": "small",
+    "description": "half a second in a small room",
+    "sample_rate": RATE,
+    "duration_s": 0.5,
+    "splits": {"train": {"share": 0.75}, "test": {"share": 0.25}},
+    "rooms": [
+        {
+            "name": "box",
+            "length_m": {"uniform": [3, 4]},
+            "width_m": {"uniform": [3, 4]},
+            "height_m": 2.5,
+            "decay": {"rt60_s": {"uniform": [0.2, 0.25]}},
+        }
+    ],
+    "targets": {"event_s": 0.4},
+    "noise": {"snr_db": {"uniform": [5, 20]}},
+}
+
+
+def make_recipe(**changes: Any) -> Recipe:
+    """A recipe whose scenes are quick to render."""
+    return from_plain(Recipe, {**RECIPE, **changes})
+
+
+def make_clips(folder: Path, labels: tuple[str, ...] = ("bell", "dog"), per_label: int = 12) -> Path:
+    """Short noise bursts in a sub-folder per label."""
+    for label in labels:
+        (folder / label).mkdir(parents=True)
+        for n in range(per_label):
+            random = np.random.default_rng([len(label), n])
+            burst = 0.3 * random.uniform(-1, 1, RATE // 2)
+            soundfile.write(folder / label / f"{n}.wav", burst, RATE, subtype="PCM_16")
+    return folder
+
+
+def make_corpora(folder: Path) -> Corpora:
+    """Sources of two classes, and a bed of noise."""
+    sources = make_clips(folder / "sources")
+    return Corpora.open([sources], [make_clips(folder / "noise", ("hum",))])
+
+
+def plan_of(root: Path, corpora: Corpora, scenes: int = 12, **kwargs: Any) -> Plan:
+    """A run of shards of four scenes."""
+    recipe = kwargs.pop("recipe", None) or make_recipe()
+    options = {"formats": ["foa"], "shard_scenes": 4, "scenes": scenes, **kwargs}
+    return make_plan(root, recipe, corpora, **options)
+
+
+# --- scene makers, at module level so that workers can import them -------------------------------
+
+
+def quick_maker(job: ShardJob, index: int, attempt: int) -> Scene:
+    """Noise of (seed, split, index, attempt)."""
+    info = job.info
+    random = np.random.default_rng([info.seed, len(job.split), index, attempt])
+    shape = (info.formats[0].n_channels, info.max_samples)
+    audio = random.uniform(-0.5, 0.5, shape).astype(np.float32)
+    row = {"id": f"{job.split}-{index:08d}", "split": job.split, "n_samples": info.max_samples}
+    return Scene(
+        spec_json="{}",
+        sample_rate=info.sample_rate,
+        audio_by_format={fmt.name: audio[: fmt.n_channels] for fmt in info.formats},
+        row={**row, "sample_rate": info.sample_rate, "spec": "{}"},
+        events=({"labels": ["dog", "unheard of"], "role": "target"},),
+    )
+
+
+def slow_maker(job: ShardJob, index: int, attempt: int) -> Scene:
+    """`quick_maker`, slow enough to be interrupted."""
+    time.sleep(0.1)
+    return quick_maker(job, index, attempt)
+
+
+def picky_maker(job: ShardJob, index: int, attempt: int) -> Scene:
+    """Scene 5 works at attempt 2 only, scene 6 never fails, scene 9 at attempt 1."""
+    if attempt < {5: 2, 9: 1}.get(index, 0):
+        raise ContentError(f"clip of scene {index} is silent")
+    return quick_maker(job, index, attempt)
+
+
+def hopeless_maker(job: ShardJob, index: int, attempt: int) -> Scene:
+    """Scene 5 has no content that can be used, ever."""
+    if index == 5:
+        raise ContentError("no clip is long enough")
+    return quick_maker(job, index, attempt)
+
+
+def broken_maker(job: ShardJob, index: int, attempt: int) -> Scene:
+    """Scene 5 meets a defect."""
+    if index == 5:
+        raise ZeroDivisionError("float division by zero")
+    return quick_maker(job, index, attempt)
+
+
+def doomed_maker(job: ShardJob, index: int, attempt: int) -> Scene:
+    """No scene can be made."""
+    raise ContentError("the room is too small for any source")
+
+
+def stumbling_maker(job: ShardJob, index: int, attempt: int) -> Scene:
+    """The disk stumbles over scene 5 the first two times."""
+    if index == 5:
+        marker = job.root.parent / "stumbles"
+        count = len(marker.read_text()) if marker.exists() else 0
+        marker.write_text("x" * (count + 1))
+        if count < 2:
+            raise OSError(5, "Input/output error", "clip.wav")
+    return quick_maker(job, index, attempt)
+
+
+def unlucky_maker(job: ShardJob, index: int, attempt: int) -> Scene:
+    """The process of scene 5 is killed once, as by a lack of memory."""
+    marker = job.root.parent / "killed"
+    if index == 5 and not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return quick_maker(job, index, attempt)
