@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -148,6 +149,7 @@ def draw_room(families: tuple[RoomFamily, ...], room_id: str, draws: Draws) -> D
     )
 
 
+@lru_cache(maxsize=4096)
 def anechoic(drawn: DrawnRoom) -> DrawnRoom:
     """The same box with walls that absorb everything; responses hold the direct sound alone."""
     room = drawn.room
