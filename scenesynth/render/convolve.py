@@ -136,11 +136,16 @@ def convolve_sum(grid: Grid, terms: Iterable[Term]) -> Signal:
     """Sum of events, each through its response, by one inverse transform. Shape: [samples]."""
     total = np.zeros((grid.n_scene_blocks, grid.n_fft // 2 + 1), np.complex64)
     product = np.empty(total.shape[1], np.complex64)
+    touched = np.zeros(len(total), np.bool_)
     for (first, blocks), response in terms:
         # Block by block, so that the product stays in the cache between its two uses.
-        for into, block in zip(total[first:], blocks, strict=False):
-            np.multiply(block, response, out=product)
-            into += product
+        for j, block in enumerate(blocks[: len(total) - first], first):
+            if touched[j]:
+                np.multiply(block, response, out=product)
+                total[j] += product
+            else:
+                np.multiply(block, response, out=total[j])
+                touched[j] = True
     return _inverse(grid, total)[: grid.n_samples]
 
 

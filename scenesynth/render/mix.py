@@ -121,10 +121,9 @@ def _add_up(
     measured: dict[Role, list[tuple[float, float]]] = {role: [] for role in spans}
     noise = None
     for c, out in enumerate(audio):
-        signals = {role: parts.channel(role, c) * np.float32(gains[role]) for role in parts.roles}
+        signals = {role: parts.take(role, c, gains[role]) for role in parts.roles}
         for signal in signals.values():
             out += signal
-        parts.forget(c)
         if not spans:
             continue
         energies = {role: Energy(signal) for role, signal in signals.items()}
@@ -166,10 +165,13 @@ class _Parts:
             )
         return self._made[role, c]
 
-    def forget(self, c: int) -> None:
-        """Drop a channel that has been used."""
-        for role in self.roles:
-            self._made.pop((role, c), None)
+    def take(self, role: Role, c: int, gain: float) -> Signal:
+        """That channel at a gain; it is handed over and not kept."""
+        signal = self.channel(role, c)
+        del self._made[role, c]
+        if gain != 1.0:
+            signal *= np.float32(gain)
+        return signal
 
 
 def _sum_wet(signals: Iterable[Wet], n_samples: int) -> Signal:
@@ -183,8 +185,6 @@ def _sum_wet(signals: Iterable[Wet], n_samples: int) -> Signal:
 
 def _span(sounds: Sequence[Sound], spec: SceneSpec) -> Span:
     """Samples from the first wet onset to the last wet offset of some sounds."""
-    rate = spec.sample_rate
-    spans = [
-        (round(s.times.wet_onset_s * rate), round(s.times.wet_offset_s * rate)) for s in sounds
-    ]
+    ends_s = [(sound.times.wet_onset_s, sound.times.wet_offset_s) for sound in sounds]
+    spans = [(round(a * spec.sample_rate), round(b * spec.sample_rate)) for a, b in ends_s]
     return union_span(spans, spec.n_samples)
