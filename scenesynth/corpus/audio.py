@@ -81,27 +81,38 @@ def file_digest(path: Path) -> str:
     return hasher.hexdigest()
 
 
-def clean_mono(audio: NDArray[np.float32], sample_rate: int) -> NDArray[np.float64]:
-    """One channel without offset and infrasound, from samples [frames, channels]. Shape: [frames].
+def mix_down(audio: NDArray[np.float32]) -> tuple[NDArray[np.float64], float]:
+    """One channel [frames] without its offset, and that offset, from samples [frames, channels].
 
-    The mean of the channels; where they cancel, the strongest channel. The offset is taken off
-    first, since a filter that starts at rest would answer it with a thump. The high-pass is
-    causal (Butterworth, order 2), so nothing sounds before the clip does.
+    The mean of the channels; where they cancel, the strongest channel.
     """
-    centred = audio.astype(np.float64)
-    centred -= centred.mean(axis=0)
-    sections = _highpass(sample_rate)
-    return np.asarray(sosfilt(sections, _mix(centred)), dtype=np.float64)
+    if audio.shape[1] == 1:
+        return _centred(audio[:, 0].astype(np.float64))
+    channels = [_centred(channel.astype(np.float64)) for channel in audio.T]
+    mix = np.add.reduce([wave for wave, _ in channels]) / len(channels)
+    energies = [_energy(wave) for wave, _ in channels]
+    if _energy(mix) < MIX_FLOOR * sum(energies) / len(energies):
+        return channels[int(np.argmax(energies))]
+    return mix, sum(offset for _, offset in channels) / len(channels)
 
 
-def _mix(centred: NDArray[np.float64]) -> NDArray[np.float64]:
-    if centred.shape[1] == 1:
-        return centred[:, 0]
-    mix: NDArray[np.float64] = centred.mean(axis=1)
-    energies = np.einsum("nc,nc->c", centred, centred)
-    if mix @ mix < MIX_FLOOR * energies.mean():
-        mix = centred[:, int(energies.argmax())]
-    return mix
+def _centred(wave: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    offset = float(wave.mean())
+    wave -= offset
+    return wave, offset
+
+
+def _energy(wave: NDArray[np.float64]) -> float:
+    return float(np.einsum("n,n->", wave, wave))
+
+
+def highpass(mix: NDArray[np.float64], sample_rate: int) -> NDArray[np.float64]:
+    """Without infrasound: a causal Butterworth high-pass of order 2 at 20 Hz. Shape: [n].
+
+    It starts at rest, so an offset has to be taken off before, or it would be answered by a
+    thump; it is causal, so nothing sounds before the clip does.
+    """
+    return np.asarray(sosfilt(_highpass(sample_rate), mix), dtype=np.float64)
 
 
 @lru_cache(maxsize=64)
@@ -114,7 +125,7 @@ def prepare(audio: NDArray[np.float32], rate_in: int, rate_out: int) -> Prepared
 
     soxr keeps the time axis: sample n of the result lies at n / rate_out of the file.
     """
-    mono = clean_mono(audio, rate_in).astype(np.float32)
+    mono = highpass(mix_down(audio)[0], rate_in).astype(np.float32)
     if rate_in != rate_out:
         mono = soxr.resample(mono, rate_in, rate_out, quality="VHQ")
     return quantise(mono)
@@ -122,8 +133,8 @@ def prepare(audio: NDArray[np.float32], rate_in: int, rate_out: int) -> Prepared
 
 def quantise(samples: NDArray[np.float32]) -> Prepared:
     """Samples [n] as int16 codes with the peak as gain."""
-    peak = float(np.abs(samples).max(initial=0.0))
+    peak = float(max(samples.max(initial=0.0), -samples.min(initial=0.0)))
     if peak == 0.0:
         return Prepared(np.zeros(samples.shape, np.int16), 0.0)
-    codes = np.rint(samples.astype(np.float64) * (32767.0 / peak))
-    return Prepared(codes.astype(np.int16), peak)
+    codes = samples * np.float64(32767.0 / peak)
+    return Prepared(np.rint(codes, out=codes).astype(np.int16), peak)

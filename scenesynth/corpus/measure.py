@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from scenesynth.corpus.audio import clean_mono, decode, file_digest, pcm_digest
+from scenesynth.corpus.audio import decode, file_digest, highpass, mix_down, pcm_digest
 from scenesynth.errors import ClipError
 
 MEASURE_VERSION = 1
@@ -61,17 +61,17 @@ def measure(path: Path) -> Facts:
         audio, sample_rate = decode(path)
     except ClipError as error:
         raise ClipError(str(error).removeprefix(f"{path}: ")) from None
-    _refuse(audio, sample_rate)
-    mono = clean_mono(audio, sample_rate)
-    peak = float(np.abs(mono).max())
+    raw_peak = _refuse(audio, sample_rate)
+    mix, offset = mix_down(audio)
+    mono = highpass(mix, sample_rate)
+    peak = float(max(mono.max(), -mono.min()))
     if peak < SILENT_PEAK:
         raise ClipError(
             f"nothing but offset or infrasound: peak {peak:.1e} above 20 Hz, needs {SILENT_PEAK:g}"
         )
-    start, stop = active_region(mono, sample_rate)
-    magnitude = np.abs(audio)
-    energy_in = float(np.mean(np.square(audio, dtype=np.float64)))
-    energy_kept = float(mono @ mono) / len(mono)
+    power = np.square(mono)
+    start, stop = active_region(power, sample_rate)
+    energy = float(np.square(mix, out=mix).mean()) + offset**2
     return Facts(
         sample_rate=sample_rate,
         channels=audio.shape[1],
@@ -79,26 +79,21 @@ def measure(path: Path) -> Facts:
         digest=pcm_digest(audio, sample_rate),
         file_digest=file_digest(path),
         peak=peak,
-        rms=float(np.sqrt(np.mean(np.square(mono[start:stop])))),
+        rms=float(np.sqrt(power[start:stop].mean())),
         active_start_s=start / sample_rate,
         active_end_s=stop / sample_rate,
-        raw_peak=float(magnitude.max()),
-        clipped_share=float(np.mean(magnitude >= FULL_SCALE)),
-        removed_share=_removed_share(audio, mono, energy_in, energy_kept),
+        raw_peak=raw_peak,
+        clipped_share=_clipped_share(audio) if raw_peak >= FULL_SCALE else 0.0,
+        removed_share=max(0.0, 1.0 - float(power.mean()) / energy),
     )
 
 
-def _removed_share(
-    audio: NDArray[np.float32], mono: NDArray[np.float64], energy_in: float, energy_kept: float
-) -> float:
-    # Only one channel tells apart what the high-pass took from what the mixing took.
-    if audio.shape[1] > 1:
-        mixed = audio.mean(axis=1, dtype=np.float64)
-        energy_in = max(float(mixed @ mixed) / len(mono), energy_kept)
-    return max(0.0, 1.0 - energy_kept / energy_in)
+def _clipped_share(audio: NDArray[np.float32]) -> float:
+    return float(np.mean(np.abs(audio) >= FULL_SCALE))
 
 
-def _refuse(audio: NDArray[np.float32], sample_rate: int) -> None:
+def _refuse(audio: NDArray[np.float32], sample_rate: int) -> float:
+    """Raise where the samples cannot be used, else return their largest magnitude."""
     n_frames = audio.shape[0]
     if n_frames == 0:
         raise ClipError("no samples")
@@ -108,25 +103,28 @@ def _refuse(audio: NDArray[np.float32], sample_rate: int) -> None:
         raise ClipError(
             f"{1000 * n_frames / sample_rate:.1f} ms long, needs {1000 * MIN_DURATION_S:.0f} ms"
         )
-    if bad := int(np.count_nonzero(~np.isfinite(audio))):
+    low, high = float(audio.min()), float(audio.max())
+    if not np.isfinite(low) or not np.isfinite(high):
+        bad = int(np.count_nonzero(~np.isfinite(audio)))
         raise ClipError(f"{bad} of {audio.size} samples are NaN or infinite")
-    if not audio.any():
+    if low == high == 0.0:
         raise ClipError("digital silence: every sample is zero")
-    if np.all(audio == audio[0]):
+    if all(channel.min() == channel.max() for channel in audio.T):
         raise ClipError("a constant: every sample has the same value")
+    return max(high, -low)
 
 
-def active_region(mono: NDArray[np.float64], sample_rate: int) -> tuple[int, int]:
-    """First and last-plus-one sample of the active region of a signal [n].
+def active_region(power: NDArray[np.float64], sample_rate: int) -> tuple[int, int]:
+    """First and last-plus-one sample of the active region, from the squared signal [n].
 
     Frames of 10 ms; a frame is active when its mean square is at most 40 dB below that of the
     loudest frame and above -80 dB re full scale. The region runs from the first active frame to
     the last. A clip whose every frame is below that floor is judged by the 40 dB alone.
     """
     frame = max(1, round(ACTIVE_FRAME_S * sample_rate))
-    starts = np.arange(0, len(mono), frame)
-    power = np.add.reduceat(np.square(mono), starts) / np.diff(np.append(starts, len(mono)))
-    loudest = power.max()
+    starts = np.arange(0, len(power), frame)
+    means = np.add.reduceat(power, starts) / np.diff(np.append(starts, len(power)))
+    loudest = means.max()
     floor = ACTIVE_FLOOR if loudest > ACTIVE_FLOOR else 0.0
-    active = np.flatnonzero(power >= max(loudest * ACTIVE_RANGE, floor))
-    return int(starts[active[0]]), int(min(starts[active[-1]] + frame, len(mono)))
+    active = np.flatnonzero(means >= max(loudest * ACTIVE_RANGE, floor))
+    return int(starts[active[0]]), int(min(starts[active[-1]] + frame, len(power)))
