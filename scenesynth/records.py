@@ -45,6 +45,8 @@ def to_plain(value: Any) -> Any:
         return value
     if isinstance(value, tuple):
         return [to_plain(item) for item in value]
+    if hasattr(value, "plain"):
+        return value.plain()
     kind: type = type(value)
     return {name: to_plain(getattr(value, name)) for name in _field_names(kind)}
 

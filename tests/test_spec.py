@@ -1,0 +1,183 @@
+"""The scene as plain data: exact, strict and complete."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scenesynth.errors import ConfigError
+from scenesynth.records import to_plain
+from scenesynth.room.model import Air, Room
+from scenesynth.scene.spec import (
+    ClipRef,
+    Emitter,
+    Event,
+    Keyframe,
+    Origin,
+    SceneSpec,
+    render_key,
+)
+
+INSIDE = st.tuples(st.floats(0.01, 4.9), st.floats(0.01, 3.9), st.floats(0.01, 2.9))
+ANGLE = st.floats(-360, 360)
+TEXT = st.text(max_size=12)
+KEYFRAMES = st.builds(
+    Keyframe,
+    time_s=st.floats(0, 10),
+    position_m=INSIDE,
+    yaw_deg=ANGLE,
+    pitch_deg=ANGLE,
+    roll_deg=ANGLE,
+)
+CLIPS = st.builds(
+    ClipRef, corpus=TEXT, id=TEXT, digest=TEXT, labels=st.lists(TEXT, max_size=2).map(tuple)
+)
+
+
+@st.composite
+def events(draw: Any) -> Event:
+    duration_s = draw(st.floats(0.1, 20))
+    start_s = draw(st.floats(0, duration_s * 0.9))
+    return Event(
+        role=draw(st.sampled_from(["target", "interferer", "noise"])),
+        clip=draw(CLIPS),
+        onset_s=draw(st.floats(0, 1.9)),
+        start_s=draw(st.floats(0, 100)),
+        duration_s=duration_s,
+        active_start_s=start_s,
+        active_end_s=duration_s,
+        gain=draw(st.floats(1e-6, 1e3)),
+        fade_in_s=draw(st.floats(0, 1)),
+    )
+
+
+@st.composite
+def specs(draw: Any) -> SceneSpec:
+    bands = draw(st.integers(1, 7))
+    coefficient = st.floats(0, 1)
+    room = Room(
+        id=draw(TEXT),
+        size_m=(5.0, 4.0, 3.0),
+        band_hz=tuple(125.0 * 2**n for n in range(bands)),
+        absorption=tuple(tuple(draw(coefficient) for _ in range(bands)) for _ in range(6)),
+    )
+    emitters = st.builds(
+        Emitter,
+        id=TEXT,
+        keyframes=st.lists(KEYFRAMES, min_size=1, max_size=2).map(tuple),
+        events=st.lists(events(), min_size=1, max_size=2).map(tuple),
+    )
+    return SceneSpec(
+        origin=Origin(recipe=draw(TEXT), seed=draw(st.integers(0, 2**40))),
+        sample_rate=draw(st.integers(8000, 48000)),
+        n_samples=draw(st.integers(100000, 10**7)),
+        room=room,
+        air=Air(temperature_c=draw(st.floats(-40, 60))),
+        listener=tuple(draw(st.lists(KEYFRAMES, min_size=1, max_size=2))),
+        emitters=tuple(draw(st.lists(emitters, max_size=2))),
+        snr_db=draw(st.none() | st.floats(-200, 200)),
+        response_s=draw(st.floats(0.01, 10)),
+    )
+
+
+@given(spec=specs())
+@settings(max_examples=60)
+def test_a_spec_round_trips_exactly_through_json(spec: SceneSpec) -> None:
+    text = spec.to_json()
+    back = SceneSpec.from_json(text)
+    assert back == spec
+    assert back.to_json() == text
+
+
+def hand_made(**changes: Any) -> SceneSpec:
+    event = Event(
+        role="target",
+        clip=ClipRef(corpus="sources", id="a/b", digest="d"),
+        onset_s=0.5,
+        duration_s=1.0,
+        active_start_s=0.0,
+        active_end_s=1.0,
+    )
+    known: dict[str, Any] = {
+        "origin": Origin(recipe="r", split="test", index=17),
+        "sample_rate": 16000,
+        "n_samples": 32000,
+        "room": Room(
+            id="r/test/0",
+            size_m=(5.0, 4.0, 3.0),
+            band_hz=(1000.0,),
+            absorption=((0.2,),) * 6,
+        ),
+        "air": Air(),
+        "listener": (Keyframe(position_m=(1.0, 1.0, 1.0)),),
+        "emitters": (
+            Emitter(
+                id="target0", keyframes=(Keyframe(position_m=(2.0, 1.0, 1.0)),), events=(event,)
+            ),
+        ),
+        "response_s": 0.4,
+    }
+    return SceneSpec(**(known | changes))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("colour",), "red", r"colour: unknown key of SceneSpec"),
+        (("room", "siz_m"), 1, r"room\.siz_m: unknown key of Room; did you mean 'size_m'\?"),
+        (
+            ("emitters", 0, "events", 0, "onset_s"),
+            "x",
+            r"emitters\[0\]\.events\[0\]\.onset_s: got 'x'",
+        ),
+        (("emitters", 0, "events", 0, "role"), "nois", r"events\[0\]\.role: got 'nois'.*'noise'"),
+        (
+            ("listener", 0, "position_m"),
+            [1, 1],
+            r"listener\[0\]\.position_m: got 2 values, must be 3",
+        ),
+        (
+            ("listener", 0, "position_m"),
+            [9, 1, 1],
+            r"listener\[0\]\.position_m: x = 9 m is not inside",
+        ),
+        (("emitters", 0, "events", 0, "onset_s"), 2.0, r"must lie before the scene's end at 2 s"),
+        (("room", "absorption", 2), [1.3], r"room: absorption of wall y0 at 1000 Hz = 1\.3"),
+        (("schema",), 2, r"schema: got 2, must be one of 1"),
+    ],
+)
+def test_a_wrong_spec_names_the_path(path: tuple[Any, ...], value: Any, message: str) -> None:
+    plain = json.loads(hand_made().to_json())
+    at = plain
+    for step in path[:-1]:
+        at = at[step]
+    at[path[-1]] = value
+    with pytest.raises(ConfigError, match=message):
+        SceneSpec.from_json(json.dumps(plain))
+
+
+@pytest.mark.parametrize("key", ["room", "emitters", "response_s", "n_samples"])
+def test_a_missing_key_is_named(key: str) -> None:
+    plain = to_plain(hand_made())
+    del plain[key]
+    with pytest.raises(ConfigError, match=f"^{key}: missing key of SceneSpec"):
+        SceneSpec.from_json(json.dumps(plain))
+
+
+def test_the_id_names_split_and_index() -> None:
+    assert hand_made().id == "test-00000017"
+
+
+def test_the_render_key_follows_the_audio_and_not_where_the_spec_came_from() -> None:
+    spec = hand_made()
+    key = render_key(spec, "foa")
+    assert render_key(dataclasses.replace(spec, origin=Origin(recipe="other")), "foa") == key
+    assert render_key(spec, "mono") != key
+    assert render_key(dataclasses.replace(spec, highpass_hz=20.0), "foa") != key
+    other = dataclasses.replace(spec.room, size_m=(5.0, 4.0, 3.000001))
+    assert render_key(dataclasses.replace(spec, room=other), "foa") != key
