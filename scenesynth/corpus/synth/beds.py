@@ -51,7 +51,7 @@ def rain(group: Rng, take: Rng) -> Signal:
     drops = _patter(take, n, 500.0 + 2500.0 * heavy, (1500.0, 9000.0), 0.004)
     near = _patter(take, n, 25.0 + 60.0 * group.unit(), (600.0, 4000.0), 0.012)
     level = 1.0 + 0.12 * wander(take, n, 0.4)
-    return fade((0.4 * hiss + 0.8 * drops + 0.5 * near) * level, _EDGE_S, _EDGE_S)
+    return fade((0.4 * hiss + 0.8 * drops + 0.35 * near) * level, _EDGE_S, _EDGE_S)
 
 
 def _patter(
@@ -60,7 +60,7 @@ def _patter(
     """Clicks at random times with log-normal strengths, of unit power."""
     count = int(rate_hz * n / SAMPLE_RATE)
     hits = np.zeros(n)
-    strength = np.exp(0.8 * rng.normals(count)) * np.sign(rng.normals(count))
+    strength = np.exp(0.5 * rng.normals(count)) * np.sign(rng.normals(count))
     np.add.at(hits, (rng.units(count) * n).astype(np.int64), strength)
     ring = decay(samples(ring_s), ring_s)
     wave = band(smeared(hits, ring), *limits_hz)
@@ -97,7 +97,7 @@ def crowd(group: Rng, take: Rng) -> Signal:
     for _ in range(16):
         voice = draw_voice(group)
         said = [sentence(voice, take, take.uniform(1.4, 2.8)) for _ in range(2)]
-        near, at = take.uniform(0.35, 1.0), take.uniform(0.0, 1.5)
+        near, at = take.uniform(0.35, 1.0), take.uniform(-2.5, 0.0)
         while at < n / SAMPLE_RATE:
             phrase = take.choice(said)
             add_at(out, at, phrase, near * take.uniform(0.6, 1.0))
@@ -179,8 +179,6 @@ def surf(group: Rng, take: Rng) -> Signal:
         foam = shaped_noise(take, m, ((800, -20), (3000, -4), (7000, 0), (14000, -6)))
         late = np.exp(-np.square((t - 0.45 * period) / (0.2 * period)))
         wave = fade((body + 0.45 * foam * late) * swell * wash, 0.01, 0.3)
-        # The first wave has begun before the bed does.
-        seen = wave if at >= 0.0 else wave[samples(-at) :]
-        add_at(out, max(at, 0.0), seen, take.uniform(0.6, 1.0))
+        add_at(out, at, wave, take.uniform(0.6, 1.0))
         at += period * take.uniform(0.8, 1.2)
     return fade(unit_peak(out), _EDGE_S, _EDGE_S)

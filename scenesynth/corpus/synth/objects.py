@@ -224,7 +224,7 @@ def _gongs(rng: Rng, gongs_hz: tuple[float, float], rate_hz: float, length_s: fl
     ]
     for k in range(int(length_s * rate_hz)):
         add_at(out, k / rate_hz, strokes[k % 2], rng.uniform(0.7, 1.0))
-    return unit_peak(out)
+    return fade(unit_peak(out), 0.0, 0.2)
 
 
 def _trill(tones_hz: tuple[float, float], rate_hz: float, length_s: float) -> Signal:

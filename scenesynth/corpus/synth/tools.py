@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.fft import irfft, next_fast_len, rfft
-from scipy.signal import butter, fftconvolve, lfilter, sosfilt
+from scipy.signal import butter, lfilter, oaconvolve, sosfilt
 
 from scenesynth.seeds import Rng
 
@@ -37,12 +37,6 @@ def decay(n: int, t60_s: float) -> Signal:
     return np.asarray(10.0 ** (-3.0 * times(n) / t60_s))
 
 
-def ramp(points: Sequence[tuple[float, float]], n: int) -> Signal:
-    """Straight lines through (seconds, value) points. Shape: [n]."""
-    at, values = zip(*points, strict=True)
-    return np.asarray(np.interp(times(n), at, values))
-
-
 def fade(x: Signal, in_s: float, out_s: float) -> Signal:
     """Raised-cosine fades at both ends."""
     result = x.copy()
@@ -57,13 +51,14 @@ def fade(x: Signal, in_s: float, out_s: float) -> Signal:
 def wander(rng: Rng, n: int, rate_hz: float, spread: float = 1.0) -> Signal:
     """Slow random curve with mean 0 and deviation about `spread`. Shape: [n].
 
-    Gaussian knots `rate_hz` times a second, joined by cosine arcs.
+    Gaussian knots `rate_hz` times a second, joined by cubic steps that are flat at the knots.
     """
     knots = rng.normals(int(n / SAMPLE_RATE * rate_hz) + 3) * spread
     at = times(n) * rate_hz
     left = at.astype(np.int64)
-    mix = 0.5 - 0.5 * np.cos(np.pi * (at - left))
-    return np.asarray(knots[left] * (1.0 - mix) + knots[left + 1] * mix)
+    mix = at - left
+    mix *= mix * (3.0 - 2.0 * mix)
+    return np.asarray(knots[left] + (knots[left + 1] - knots[left]) * mix)
 
 
 def sweep(freq_hz: Signal, phase: float = 0.0) -> Signal:
@@ -89,11 +84,11 @@ def modes(
 
 
 def add_at(out: Signal, at_s: float, piece: Signal, gain: float = 1.0) -> None:
-    """Add a piece into `out`, in place, from `at_s` on, cut at the end."""
+    """Add a piece into `out`, in place, from `at_s` on; what lies before or after is cut off."""
     start = round(at_s * SAMPLE_RATE)
-    stop = min(len(out), start + len(piece))
-    if start < stop:
-        out[start:stop] += gain * piece[: stop - start]
+    first, last = max(0, -start), min(len(piece), len(out) - start)
+    if first < last:
+        out[start + first : start + last] += gain * piece[first:last]
 
 
 def band(x: Signal, low_hz: float, high_hz: float, order: int = 2) -> Signal:
@@ -112,7 +107,7 @@ def _sections(order: int, corner_hz: float, kind: str) -> Signal:
 
 def smeared(x: Signal, kernel: Signal) -> Signal:
     """Convolution cut to the length of `x`, so that the kernel only adds what follows."""
-    return np.asarray(fftconvolve(x, kernel)[: len(x)])
+    return np.asarray(oaconvolve(x, kernel)[: len(x)])
 
 
 def shaped_noise(rng: Rng, n: int, points: Sequence[tuple[float, float]]) -> Signal:
