@@ -3,7 +3,7 @@
 ISO 3382-1: octave-band filtering, backward integration of the squared response (Schroeder 1965),
 regression between -5 and -25 dB (T20), -5 and -35 dB (T30), 0 and -10 dB (EDT), each extrapolated
 to 60 dB. A rendered response has no noise but ends: the energy after its end is added back as that
-of an exponential with the level and slope of the end (the standard's correction C).
+of an exponential with the level and slope of the last half (the standard's correction C).
 
 The octave filters have the magnitude of a sixth-order Butterworth band-pass and zero phase, applied
 to one spectrum; each band is brought back at no higher a rate than it needs. "Broadband" is
@@ -13,7 +13,6 @@ image sources pile up energy that says nothing about the room.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -151,18 +150,8 @@ def _decay(signal, rate, direct_s, length_s, out):  # type: ignore[no-untyped-de
     step = max(1, (n - start) // FIT_POINTS)
     seconds = step / rate
     level = np.empty((n - start) // step)
-    tail = 0.0
+    tail = _tail_energy(energy, start, n)
     _levels(energy, start, step, tail, level)
-    rt60 = _fit(level, seconds, -5.0, -25.0)
-    for _ in range(2):
-        before = tail
-        tail = _tail_energy(energy, n, rate, rt60)
-        if abs(tail - before) < 1e-5 * total:
-            break
-        _levels(energy, start, step, tail, level)
-        late = _fit(level, seconds, -15.0, -35.0)
-        if not np.isnan(late):
-            rt60 = late
     floor_db = 10.0 * np.log10(max(tail / (total + tail), 1e-30))
     if floor_db < -13.0:
         out[0] = _fit(level, seconds, 0.0, -10.0)
@@ -190,13 +179,17 @@ def _levels(energy, start, step, tail, level):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _tail_energy(energy, n, rate, rt60):  # type: ignore[no-untyped-def]
-    """Energy beyond the end of an exponential fitted to the last eighth."""
-    if np.isnan(rt60):
+def _tail_energy(energy, start, n):  # type: ignore[no-untyped-def]
+    """Energy beyond the end, if the fall from the third to the last quarter goes on.
+
+    A geometric series: every quarter beyond has the last one's energy times their ratio.
+    """
+    quarter = (n - start) // 4
+    last = energy[n - quarter]
+    if last <= 0.0:
         return 0.0
-    window = max(n // 8, 1)
-    growth = math.exp(6.0 * math.log(10.0) * window / (rate * rt60))
-    return energy[n - window] / (growth - 1.0)
+    third = energy[n - 2 * quarter] - last
+    return last / max(third / last - 1.0, 0.01)
 
 
 @kernel

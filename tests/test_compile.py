@@ -1,0 +1,95 @@
+"""First-time compilation: once for many processes, announced only when needed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import scenesynth as ss
+from scenesynth.acoustics import highpass, measure, spread_cpu
+from scenesynth.acoustics.compile import compile_responses
+
+# A real kernel with a real cache, but one that takes a second and not ten.
+SCRIPT = """
+from scenesynth.acoustics import compile
+from scenesynth.spatial import ambisonics
+compile.compile_responses = lambda: ambisonics.spherical_harmonics([1.0, 0.0, 0.0], 1)
+compiled = compile.ensure_compiled(lambda line: print("announced:", line))
+ambisonics.spherical_harmonics([1.0, 0.0, 0.0], 1)
+stats = ambisonics._harmonics_rows.stats
+print("compiled:", compiled, "hits", sum(stats.cache_hits.values()))
+"""
+
+
+def start(script: str, cache: Path, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", script],
+        env=os.environ | {"SCENESYNTH_CACHE": str(cache), **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def outputs(processes: list[subprocess.Popen[str]]) -> list[str]:
+    texts = [process.communicate(timeout=300)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(processes), texts
+    return texts
+
+
+def test_four_processes_on_an_empty_cache_compile_once(tmp_path: Path) -> None:
+    texts = outputs([start(SCRIPT, tmp_path) for _ in range(4)])
+    assert sum("announced: compiling kernels" in text for text in texts) == 1
+    assert sum("compiled: True" in text for text in texts) == 1
+    assert sum("compiled: False hits 1" in text for text in texts) == 3
+    later = outputs([start(SCRIPT, tmp_path)])[0]
+    assert "announced" not in later
+    assert "compiled: False hits 1" in later
+
+
+@pytest.mark.parametrize("format", ["mono", "foa", "hoa3"])
+@pytest.mark.parametrize("sample_rate", [8000, 16000, 32000])
+def test_whatever_is_rendered_every_kernel_has_one_signature(format: str, sample_rate: int) -> None:
+    """So that nothing is left to compile while scenes are rendered."""
+    compile_responses()
+    place = {"room_m": (4, 3, 2.5), "source_m": (1, 1, 1.5), "listener_m": (3, 2, 1.2)}
+    for highpass_hz in (0.0, 30.0):
+        ss.simulate_rir(
+            **place, rt60_s=0.2, format=format, sample_rate=sample_rate, highpass_hz=highpass_hz
+        )
+    for kernel in (
+        spread_cpu._spread,
+        spread_cpu._attenuate,
+        spread_cpu._add_bands,
+        highpass._filter,
+        measure._decay,
+    ):
+        assert len(kernel.signatures) == 1
+
+
+def test_kernels_of_others_are_compiled_under_their_own_mark(tmp_path: Path) -> None:
+    script = """
+from scenesynth.acoustics import compile
+from scenesynth.acoustics.compile import ensure_compiled
+compile.compile_responses = lambda: print("responses")
+for _ in range(2):
+    print(ensure_compiled(None, {"mixing": lambda: print("mixing")}))
+"""
+    text = outputs([start(script, tmp_path)])[0]
+    assert text.split() == ["responses", "mixing", "True", "False"]
+
+
+def test_a_cache_that_cannot_be_written_is_said_and_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    script = """
+from scenesynth.acoustics import compile
+compile.compile_responses = lambda: print("responses")
+print(compile.ensure_compiled(print))
+"""
+    text = outputs([start(script, tmp_path / "file")])[0]
+    assert "for this process only: cannot write" in text
+    assert text.split()[-2:] == ["responses", "True"]

@@ -1,0 +1,122 @@
+"""Measured acoustics against a slow, independent measurement and against known signals."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import scipy.signal
+from test_response import AIR, FS, UNEVEN, gram_like_rooms, render
+
+from scenesynth.acoustics.measure import measure
+from scenesynth.room.decay import response_length_s
+from scenesynth.room.model import OCTAVE_BANDS_HZ
+
+
+def slow_times(ir: np.ndarray, low_hz: float, high_hz: float, direct_s: float) -> dict[str, float]:
+    """EDT, T20, T30 after ISO 3382 with a causal Butterworth filter at the full rate."""
+    sos = scipy.signal.butter(3, [low_hz, high_hz], "bandpass", fs=FS, output="sos")
+    padded = np.concatenate([ir.astype(np.float64), np.zeros(FS // 10)])
+    energy = np.cumsum(scipy.signal.sosfilt(sos, padded)[::-1] ** 2)[::-1]
+    energy = energy[int(direct_s * FS) : len(ir)]
+    level = 10 * np.log10(energy / energy[0] + 1e-30)
+    seconds = np.arange(len(level)) / FS
+    out = {}
+    for name, top, bottom in (("edt", 0, -10), ("t20", -5, -25), ("t30", -5, -35)):
+        keep = (level <= top) & (level >= bottom)
+        out[name] = -60 / np.polyfit(seconds[keep], level[keep], 1)[0]
+    return out
+
+
+def test_times_agree_with_a_slow_measurement() -> None:
+    """250 Hz and up; longer than they need be, so that nothing is corrected on either side."""
+    errors: dict[str, list[float]] = {"edt": [], "t20": [], "t30": []}
+    for room, _, source, listener in gram_like_rooms(8):
+        length_s = 1.5 * response_length_s(room, AIR)
+        response = render(
+            room, "mono", source_m=source, listener_m=listener, length_s=length_s, highpass_hz=30.0
+        )
+        got = response.measured
+        for n, band in enumerate(OCTAVE_BANDS_HZ[:-1]):
+            if n == 0:
+                continue
+            want = slow_times(
+                response.ir[0], band / math.sqrt(2), band * math.sqrt(2), response.direct_delay_s
+            )
+            for name, values in (("edt", got.edt_s), ("t20", got.t20_s), ("t30", got.t30_s)):
+                errors[name].append(abs(values[n] / want[name] - 1))
+    assert np.median(errors["t30"]) < 0.01
+    assert np.percentile(errors["t30"], 95) < 0.04
+    assert np.median(errors["t20"]) < 0.015
+    assert np.median(errors["edt"]) < 0.05
+
+
+def exponential(t60_s: float, length_s: float, seed: int = 0) -> np.ndarray:
+    """Noise with an exactly exponential envelope, arriving at once."""
+    t = np.arange(round(length_s * FS)) / FS
+    noise = np.sign(np.random.default_rng(seed).standard_normal(len(t)))
+    return (noise * 10 ** (-3 * t / t60_s)).astype(np.float32)
+
+
+@pytest.mark.parametrize("t60_s", [0.2, 0.5, 1.5])
+def test_an_exponential_decay_has_its_t60(t60_s: float) -> None:
+    got = measure(exponential(t60_s, 1.2 * t60_s), FS, OCTAVE_BANDS_HZ, 0.0)
+    assert got.rt60_broadband_s == pytest.approx(t60_s, rel=0.01)
+    assert got.edt_broadband_s == pytest.approx(t60_s, rel=0.05)
+    assert got.rt60_s[4:] == pytest.approx([t60_s] * 3, rel=0.04)
+    assert got.rt60_s == got.t30_s
+
+
+@pytest.mark.parametrize("part", [0.7, 0.85, 1.0])
+def test_a_cut_response_is_corrected_for_what_is_missing(part: float) -> None:
+    whole = exponential(0.5, 0.6)
+    cut = measure(whole[: round(part * 0.5 * FS)], FS, OCTAVE_BANDS_HZ, 0.0)
+    assert cut.rt60_broadband_s == pytest.approx(0.5, rel=0.02)
+
+
+def test_a_decay_that_is_not_in_the_response_is_not_measured() -> None:
+    """Cut at -30 dB there is a T20 and no T30, cut at -9 dB nothing."""
+    whole = exponential(0.5, 0.6)
+    to_30_db = measure(whole[: round(0.5 * 0.5 * FS)], FS, OCTAVE_BANDS_HZ, 0.0)
+    assert math.isnan(to_30_db.t30_s[5])
+    assert to_30_db.rt60_s[5] == to_30_db.t20_s[5] == pytest.approx(0.5, rel=0.1)
+    to_9_db = measure(whole[: round(0.15 * 0.5 * FS)], FS, OCTAVE_BANDS_HZ, 0.0)
+    assert math.isnan(to_9_db.rt60_broadband_s)
+    assert math.isnan(to_9_db.edt_broadband_s)
+
+
+def pulses(*places: tuple[float, float]) -> np.ndarray:
+    ir = np.zeros(FS // 4, dtype=np.float32)
+    for seconds, amplitude in places:
+        ir[round(seconds * FS)] = amplitude
+    return ir
+
+
+def test_clarity_and_direct_to_reverberant_count_from_the_direct_arrival() -> None:
+    ir = pulses((0.01, 1.0), (0.03, 0.5), (0.1, 0.25))
+    got = measure(ir, FS, OCTAVE_BANDS_HZ, 0.01)
+    assert got.c50_db == pytest.approx(10 * math.log10(1.25 / 0.0625), abs=0.1)
+    assert got.drr_db == pytest.approx(10 * math.log10(1.0 / 0.3125), abs=0.1)
+    assert got.direct_delay_s == 0.01
+
+
+def test_a_higher_level_measures_the_same() -> None:
+    ir = exponential(0.4, 0.5)
+    one, other = (measure(ir * gain, FS, OCTAVE_BANDS_HZ, 0.0) for gain in (1.0, 8.0))
+    assert one == other
+
+
+def test_silence_has_no_acoustics() -> None:
+    got = measure(np.zeros(4000, dtype=np.float32), FS, OCTAVE_BANDS_HZ, 0.0)
+    assert math.isnan(got.rt60_broadband_s)
+    assert math.isnan(got.c50_db)
+
+
+def test_a_response_carries_what_its_pressure_measures() -> None:
+    response = render(UNEVEN, length_s=0.3)
+    again = measure(response.ir[0], FS, OCTAVE_BANDS_HZ, response.direct_delay_s)
+    for field in dataclasses.fields(again):
+        np.testing.assert_equal(getattr(response.measured, field.name), getattr(again, field.name))
+    assert response.measured.band_hz == OCTAVE_BANDS_HZ
