@@ -22,6 +22,7 @@ from oracle_render import (
 
 from scenesynth.acoustics.engines import respond
 from scenesynth.errors import ClipError, ConfigError, ContentError
+from scenesynth.render.memory import keep_freed_memory
 from scenesynth.render.renderer import render_scene
 from scenesynth.room.model import Air, Room, Vector
 from scenesynth.scene.geometry import from_listener, to_listener
@@ -469,3 +470,9 @@ def test_a_ratio_of_parts_that_never_meet_is_a_content_error(noise_onset_s: floa
     spec = replace(spec, highpass_hz=0.0, n_samples=round((noise_onset_s + 0.05) * RATE))
     with pytest.raises(ContentError, match="targets while the noise sounds"):
         render_scene(spec, CLIPS)
+
+
+def test_memory_is_kept_only_on_request_and_changes_no_sample() -> None:
+    before = render_scene(scene(target()), CLIPS).audio.tobytes()
+    assert keep_freed_memory() in (True, False)
+    assert render_scene(scene(target()), CLIPS).audio.tobytes() == before

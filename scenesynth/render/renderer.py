@@ -24,6 +24,7 @@ from scenesynth.render.rows import event_row, scene_row
 from scenesynth.scene.spec import Emitter, SceneSpec
 from scenesynth.spatial.formats import parse_format
 from scenesynth.store.schema import Scene
+from scenesynth.timing import stage
 
 DEVICES = ("cpu",)
 
@@ -72,7 +73,8 @@ def render_scene(
     # GRAM's reference is first order whatever is rendered, so that gains follow the spec alone.
     needed = [*outputs, parse_format("foa")] if spec.snr_reference == "all_channels" else outputs
     basis = max(needed, key=lambda item: item.order)
-    responses = [respond(spec, emitter, [basis])[basis.name] for emitter in spec.emitters]
+    with stage("responses"):
+        responses = [respond(spec, emitter, [basis])[basis.name] for emitter in spec.emitters]
     n_taps = max((response.ir.shape[1] for response in responses), default=1)
     grid = plan(spec.n_samples, n_taps)
     sounds = [
@@ -80,15 +82,19 @@ def render_scene(
         for emitter, response in zip(spec.emitters, responses, strict=True)
         for sound in _sounds(spec, corpora, grid, emitter, response)
     ]
-    mixture = mix(spec, grid, sounds, basis.n_channels)
+    with stage("mix"):
+        mixture = mix(spec, grid, sounds, basis.n_channels)
     audio = {item: mixture.audio[: item.n_channels] for item in outputs}
-    spec_json = spec.to_json()
+    with stage("labels"):
+        spec_json = spec.to_json()
+        row = scene_row(spec, spec_json, audio, sounds, mixture)
+        events = tuple(event_row(spec, n, sound, mixture) for n, sound in enumerate(sounds))
     return Scene(
         spec_json=spec_json,
         sample_rate=spec.sample_rate,
         audio_by_format={item.name: samples for item, samples in audio.items()},
-        row=scene_row(spec, spec_json, audio, sounds, mixture),
-        events=tuple(event_row(spec, n, sound, mixture) for n, sound in enumerate(sounds)),
+        row=row,
+        events=events,
     )
 
 
@@ -97,22 +103,26 @@ def _sounds(
 ) -> Iterator[Sound]:
     """The events of one emitter at the listener, with the label times measured there."""
     rate = spec.sample_rate
-    channels = response_spectra(grid, response.ir)
+    with stage("convolve"):
+        channels = response_spectra(grid, response.ir)
     for n, event in enumerate(emitter.events):
         name = f"scene {spec.id}, emitter {emitter.id}, event {n}"
-        dry = dry_signal(event, corpora.load(event.clip, rate), rate, name)
-        onset = min(round(event.onset_s * rate), spec.n_samples - 1)
-        spectra = block_spectra(grid, dry, onset)
-        wet = convolve(grid, Term(spectra, channels[0]))
-        energy = Energy(wet.samples, wet.start)
-        times = event_times(
-            event,
-            energy,
-            direct_delay_s=response.direct_delay_s,
-            n_samples=spec.n_samples,
-            sample_rate=rate,
-            name=name,
-        )
+        with stage("clips"):
+            dry = dry_signal(event, corpora.load(event.clip, rate), rate, name)
+        with stage("convolve"):
+            onset = min(round(event.onset_s * rate), spec.n_samples - 1)
+            spectra = block_spectra(grid, dry, onset)
+            wet = convolve(grid, Term(spectra, channels[0]))
+        with stage("labels"):
+            energy = Energy(wet.samples, wet.start)
+            times = event_times(
+                event,
+                energy,
+                direct_delay_s=response.direct_delay_s,
+                n_samples=spec.n_samples,
+                sample_rate=rate,
+                name=name,
+            )
         yield Sound(
             emitter=emitter,
             event=event,

@@ -109,10 +109,10 @@ def event_row(spec: SceneSpec, number: int, sound: Sound, mixture: Mixture) -> R
         "local_snr_db": _local_snr_db(sound, energy, (start, stop), mixture),
         "stem": None,
         "gain": event.gain * gain,
-        "rt60_s": list(measured.rt60_s),
-        "edt_s": measured.edt_broadband_s,
-        "drr_db": measured.drr_db,
-        "c50_db": measured.c50_db,
+        "rt60_s": [_measured(value) for value in measured.rt60_s],
+        "edt_s": _measured(measured.edt_broadband_s),
+        "drr_db": _measured(measured.drr_db),
+        "c50_db": _measured(measured.c50_db),
         "direct_delay_s": sound.response.direct_delay_s,
     }
 
@@ -123,12 +123,17 @@ def _room_acoustics(sounds: Sequence[Sound]) -> Row:
         return {}
     measured = (targets or sounds)[0].response.measured
     return {
-        "rt60_measured_s": list(measured.rt60_s),
-        "rt60_broadband_s": measured.rt60_broadband_s,
-        "edt_s": measured.edt_broadband_s,
-        "drr_db": measured.drr_db,
-        "c50_db": measured.c50_db,
+        "rt60_measured_s": [_measured(value) for value in measured.rt60_s],
+        "rt60_broadband_s": _measured(measured.rt60_broadband_s),
+        "edt_s": _measured(measured.edt_broadband_s),
+        "drr_db": _measured(measured.drr_db),
+        "c50_db": _measured(measured.c50_db),
     }
+
+
+def _measured(value: float) -> float | None:
+    """A measurement, or None where the response did not allow it."""
+    return None if math.isnan(value) else value
 
 
 def _reference_db(spec: SceneSpec, ratio: Ratio | None) -> float | None:
