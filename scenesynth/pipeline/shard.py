@@ -20,6 +20,7 @@ from typing import Any, Final
 from scenesynth.corpus.corpora import Corpora
 from scenesynth.errors import ConfigError, ContentError, StoreError
 from scenesynth.pipeline.environment import package_versions
+from scenesynth.render.memory import keep_freed_memory
 from scenesynth.render.renderer import render_scene
 from scenesynth.scene.recipe_records import Recipe
 from scenesynth.scene.sample import ATTEMPTS, sample_scene
@@ -119,6 +120,7 @@ def render_shard(
     """
     if commit_path(job.root, job.shard).exists():
         return read_commit(job.root, job.shard).to_dict()
+    keep_freed_memory()
     began = time.perf_counter()
     writer = ShardWriter(job.root, job.info, job.shard, job.stop)
     redraws: list[str] = []
