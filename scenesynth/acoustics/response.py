@@ -20,6 +20,7 @@ from scenesynth.acoustics.spread_cpu import MAX_BANDS, channel_spectra, make_pla
 from scenesynth.room.air import energy_attenuation_per_m
 from scenesynth.room.model import Air, Room, Vector
 from scenesynth.spatial.formats import Format
+from scenesynth.timing import stage
 
 MIN_DISTANCE_M = 0.05
 """Closer than this a point source is no model of anything, and 1 / d runs away."""
@@ -88,12 +89,14 @@ def shoebox_response(
     ir = highpass(periodic, n_samples, highpass_hz, sample_rate)
     direct_delay_s = distance_m / air.speed_of_sound_mps
     x, y, z = turn.T @ away / distance_m
+    with stage("measure"):
+        measured = measure(ir[0], sample_rate, band_hz, direct_delay_s)
     return Response(
         ir=ir,
         direct_delay_s=direct_delay_s,
         distance_m=distance_m,
         direction=(float(x), float(y), float(z)),
-        measured=measure(ir[0], sample_rate, band_hz, direct_delay_s),
+        measured=measured,
     )
 
 
