@@ -14,7 +14,7 @@ import soundfile
 from scenesynth.corpus.corpora import Corpora
 from scenesynth.errors import ContentError
 from scenesynth.pipeline.plan import Plan, make_plan
-from scenesynth.pipeline.shard import ShardJob
+from scenesynth.pipeline.shard import ShardJob, make_scene
 from scenesynth.records import from_plain
 from scenesynth.scene.recipe_records import Recipe
 from scenesynth.store.schema import Scene
@@ -46,7 +46,7 @@ def make_recipe(**changes: Any) -> Recipe:
     return from_plain(Recipe, {**RECIPE, **changes})
 
 
-def make_clips(folder: Path, labels: tuple[str, ...] = ("bell", "dog"), per_label: int = 12) -> Path:
+def make_clips(folder: Path, *labels: str, per_label: int = 12) -> Path:
     """Short noise bursts in a sub-folder per label."""
     for label in labels:
         (folder / label).mkdir(parents=True)
@@ -59,8 +59,8 @@ def make_clips(folder: Path, labels: tuple[str, ...] = ("bell", "dog"), per_labe
 
 def make_corpora(folder: Path) -> Corpora:
     """Sources of two classes, and a bed of noise."""
-    sources = make_clips(folder / "sources")
-    return Corpora.open([sources], [make_clips(folder / "noise", ("hum",))])
+    sources = make_clips(folder / "sources", "bell", "dog")
+    return Corpora.open([sources], [make_clips(folder / "noise", "hum")])
 
 
 def plan_of(root: Path, corpora: Corpora, scenes: int = 12, **kwargs: Any) -> Plan:
@@ -133,9 +133,9 @@ def stumbling_maker(job: ShardJob, index: int, attempt: int) -> Scene:
 
 
 def unlucky_maker(job: ShardJob, index: int, attempt: int) -> Scene:
-    """The process of scene 5 is killed once, as by a lack of memory."""
+    """Real scenes; the process of scene 5 is killed once, as by a lack of memory."""
     marker = job.root.parent / "killed"
     if index == 5 and not marker.exists():
         marker.touch()
         os.kill(os.getpid(), signal.SIGKILL)
-    return quick_maker(job, index, attempt)
+    return make_scene(job, index, attempt)

@@ -10,9 +10,9 @@ A failure is one of three kinds:
 - anything else (input and output, a killed worker, memory): the shard is tried three times, then
   parked.
 
-A parked shard has a report in `failures/` and a tombstone among the commits. While nothing at all
-has been committed, the run stops instead of parking: then it is the recipe that is wrong, not a
-shard.
+A parked shard has a report in `failures/` and a tombstone among the commits. Shards are parked only
+once something has been committed; if three fail before that, or all, then it is the recipe that is
+wrong, not a shard, and the run ends without tombstones.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from scenesynth.acoustics.compile import ensure_compiled
 from scenesynth.corpus.corpora import prepare_for_rendering
 from scenesynth.errors import ConfigError, StoreError
 from scenesynth.pipeline.events import (
@@ -60,7 +61,7 @@ def run(
     *,
     workers: int = 1,
     on_event: OnEvent = lambda event: None,
-    maker: SceneMaker = make_scene,
+    maker: SceneMaker | None = None,
     address: str | None = None,
 ) -> Outcome:
     """Render what is left of a plan.
@@ -69,7 +70,7 @@ def run(
         plan: what to render, and where to.
         workers: processes; 1 renders in this one, without Ray.
         on_event: told about everything that happens.
-        maker: makes one scene; the real one samples and renders.
+        maker: makes one scene; None samples and renders it, with kernels compiled beforehand.
         address: of a running Ray cluster.
 
     Raises:
@@ -83,10 +84,17 @@ def run(
         on_event(Notice(text=note))
     state = _Run(plan, settled, on_event)
     if settled.todo:
-        jobs = _jobs(plan, settled, on_event)
-        with draining(lambda text: on_event(Notice(text=text))) as drain:
+
+        def tell(text: str) -> None:
+            on_event(Notice(text=text))
+
+        if maker is None:
+            ensure_compiled(tell)
+        jobs = _jobs(plan, settled)
+        with draining(tell) as drain:
             on_event(state.started(workers))
-            state.drive(jobs, lambda: _pool(workers, maker, address, on_event), drain)
+            make = maker or make_scene
+            state.drive(jobs, lambda: _pool(workers, make, address, on_event), drain)
     return state.outcome()
 
 
@@ -99,6 +107,7 @@ class _Run:
     on_event: OnEvent
     failures: Counter[int] = field(default_factory=Counter)
     stages: Counter[str] = field(default_factory=Counter)
+    hopeless: list[tuple[ShardJob, BaseException]] = field(default_factory=list)
     committed: int = 0
     scenes: int = 0
     redraws: int = 0
@@ -140,6 +149,8 @@ class _Run:
             drain.requested = True
         finally:
             pool.close()
+        if self.hopeless and not self.fatal:
+            self._end_hopeless()
         self.drained = drain.requested and bool(waiting or running)
 
     def outcome(self) -> Outcome:
@@ -171,7 +182,7 @@ class _Run:
         if lasting(result, job):
             self._stop(job, result)
         elif isinstance(result, SceneError) or self.failures[job.shard] >= MAX_FAILURES:
-            self._park(job, result)
+            self._give_up(job, result)
         else:
             self._tell_failure(job, result, parked=False)
             time.sleep(RETRY_PAUSE_S)
@@ -195,25 +206,43 @@ class _Run:
         self.audio_s += event.audio_s
         self.stages.update(event.stages_s)
         self.on_event(event)
+        self._park_hopeless()
 
     def _stop(self, job: ShardJob, error: BaseException) -> None:
         """End the run: the next shard would fare no better."""
         self._tell_failure(job, error, parked=False)
         self.fatal = self.fatal or str(error)
 
-    def _park(self, job: ShardJob, error: BaseException) -> None:
-        """Report the shard, and step over it from now on."""
+    def _give_up(self, job: ShardJob, error: BaseException) -> None:
+        """Park the shard, now or as soon as it is known that others can be rendered."""
+        self.hopeless.append((job, error))
+        if self.committed:
+            self._park_hopeless()
+        elif len(self.hopeless) == MAX_FAILURES:
+            self._end_hopeless()
+
+    def _park_hopeless(self) -> None:
+        """Report the shards that failed for good, and step over them from now on."""
+        while self.hopeless:
+            job, error = self.hopeless.pop()
+            try:
+                write_report(job, error)
+                put_tombstone(job.root, job.shard, job.info, job.stop, str(error))
+            except StoreError as problem:
+                self._stop(job, problem)
+            else:
+                self._tell_failure(job, error, parked=True)
+
+    def _end_hopeless(self) -> None:
+        """End a run in which nothing works."""
+        job, error = self.hopeless[0]
+        self._tell_failure(job, error, parked=False)
         try:
             report = write_report(job, error)
-            if not self.committed:
-                self.fatal = self.fatal or nothing_works(job, error, report)
-                self._tell_failure(job, error, parked=False)
-                return
-            put_tombstone(job.root, job.shard, job.info, job.stop, str(error))
         except StoreError as problem:
             self._stop(job, problem)
-            return
-        self._tell_failure(job, error, parked=True)
+        else:
+            self.fatal = self.fatal or nothing_works(error, report)
 
     def _tell_failure(self, job: ShardJob, error: BaseException, *, parked: bool) -> None:
         logger.warning("shard %d failed", job.shard, exc_info=error)
@@ -227,7 +256,7 @@ class _Run:
         )
 
 
-def _jobs(plan: Plan, settled: Settled, on_event: OnEvent) -> list[ShardJob]:
+def _jobs(plan: Plan, settled: Settled) -> list[ShardJob]:
     corpora = prepare_for_rendering(plan.corpora, plan.info.sample_rate)
     descriptor = corpora.descriptor()
     return [

@@ -60,7 +60,7 @@ def _spec_json(job: ShardJob, error: SceneError) -> str | None:
     return spec.to_json()
 
 
-def nothing_works(job: ShardJob, error: BaseException, report: Path) -> str:
+def nothing_works(error: BaseException, report: Path) -> str:
     return (
         f"nothing could be rendered: {error}. See {report} for the spec and the traceback; change "
         f"the recipe or the corpus and render into a new folder, or give --on-error skip"

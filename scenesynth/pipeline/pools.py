@@ -111,9 +111,10 @@ class RayPool:
         try:
             return dict(self._ray.get(ref))
         except self._ray.exceptions.RayTaskError as error:
-            # Ray wraps what the task raised.
-            cause = error.cause
-            return cause if isinstance(cause, BaseException) else error
+            # Ray wraps what the task raised; the wrapper's text holds the worker's traceback.
+            cause: BaseException = error.cause
+            cause.__cause__ = error
+            return cause
         except self._ray.exceptions.RayError as error:
             return error  # type: ignore[no-any-return]
 
