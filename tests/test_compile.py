@@ -63,7 +63,7 @@ def test_whatever_is_rendered_every_kernel_has_one_signature(format: str, sample
         )
     for kernel in (
         spread_cpu._spread,
-        spread_cpu._attenuate,
+        spread_cpu._take_columns,
         spread_cpu._add_bands,
         highpass._filter,
         measure._decay,

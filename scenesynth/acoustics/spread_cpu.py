@@ -54,7 +54,7 @@ class Grid:
         bands: which bands of the room it holds.
         decimation: how much coarser than the fine grid (2 samples per output sample).
         n_rows: length in grid samples.
-        weights: octave-band weight over the correction. Shape: [bins, bands], float32.
+        weights: octave-band weight over the correction. Shape: [bands, bins], float32.
         phase: takes the front padding back. Shape: [bins], complex64.
     """
 
@@ -162,7 +162,7 @@ def _make_grid(
         bands=bands,
         decimation=decimation,
         n_rows=n_rows,
-        weights=np.ascontiguousarray(weights, dtype=np.float32),
+        weights=np.ascontiguousarray(weights.T, dtype=np.float32),
         phase=np.exp(2j * np.pi * cycles * TAPS).astype(np.complex64),
     )
 
@@ -204,16 +204,14 @@ def channel_spectra(
     )
     spectra = np.zeros((n_channels, plan.n_fft // 2 + 1), dtype=np.complex64)
     for grid, flat in zip(grids, cells, strict=True):
-        n_bands = grid.weights.shape[1]
+        n_bands = len(grid.weights)
         if n_bands == 0:
             continue
-        columns = flat.reshape(grid.n_rows, padded, BANDS)
         step_m = speed_of_sound_mps * grid.decimation / (2.0 * plan.sample_rate)
-        ratio = np.ones(BANDS)
-        ratio[:n_bands] = np.exp(-attenuation_per_m[grid.bands] * step_m / 2)
-        _attenuate(columns, ratio)
-        columns_spectra = scipy.fft.rfft(columns[:, :n_channels, :n_bands], axis=0, workers=1)
-        _add_bands(columns_spectra, grid.weights, grid.phase, spectra)
+        ratio = np.exp(-attenuation_per_m[grid.bands] * step_m / 2)
+        columns = np.empty((n_channels, n_bands, grid.n_rows), dtype=np.float32)
+        _take_columns(flat.reshape(grid.n_rows, padded, BANDS), ratio, columns)
+        _add_bands(scipy.fft.rfft(columns, axis=2, workers=1), grid.weights, grid.phase, spectra)
     return spectra
 
 
@@ -221,7 +219,7 @@ def _columns(amplitude: NDArray[np.float64], plan: Plan) -> NDArray[np.float32]:
     """Bands in the order of the grids, four and four, flat. Shape: [n * 2 * BANDS]."""
     out = np.zeros((len(amplitude), 2, BANDS), dtype=np.float32)
     for n, grid in enumerate((plan.fine, plan.coarse)):
-        out[:, n, : grid.weights.shape[1]] = amplitude[:, grid.bands]
+        out[:, n, : len(grid.weights)] = amplitude[:, grid.bands]
     return out.ravel()
 
 
@@ -324,25 +322,28 @@ def _row_gains(x, y, row, rotation, order, width, gains):  # type: ignore[no-unt
 
 
 @kernel
-def _attenuate(columns, ratio):  # type: ignore[no-untyped-def]
-    """Multiply row t of band b by ratio[b]^(t - TAPS), in place. Shape: [rows, channels, bands]."""
-    gain = np.empty(BANDS)
-    for b in range(BANDS):
-        gain[b] = ratio[b] ** -TAPS
-    for row in range(columns.shape[0]):
-        for channel in range(columns.shape[1]):
-            for b in range(BANDS):
-                columns[row, channel, b] *= np.float32(gain[b])
-        for b in range(BANDS):
+def _take_columns(grid, ratio, columns):  # type: ignore[no-untyped-def]
+    """Columns of a grid, each a row of its own; row t of band b times ratio[b]^(t - TAPS).
+
+    Shapes: [rows, channels, bands] to [channels, bands, rows]. Transforms along the last axis are
+    twice as fast, and the air's gain costs nothing on the way.
+    """
+    n_channels, n_bands, n_rows = columns.shape
+    gain = ratio ** float(-TAPS)
+    for row in range(n_rows):
+        for channel in range(n_channels):
+            for b in range(n_bands):
+                columns[channel, b, row] = grid[row, channel, b] * np.float32(gain[b])
+        for b in range(n_bands):
             gain[b] *= ratio[b]
 
 
 @kernel
 def _add_bands(columns, weights, phase, out):  # type: ignore[no-untyped-def]
-    """out[c, k] += phase[k] * sum over b of weights[k, b] * columns[k, c, b]."""
+    """out[c, k] += phase[k] * sum over b of weights[b, k] * columns[c, b, k]."""
     for c in range(out.shape[0]):
         for k in range(len(phase)):
             total = np.complex64(0)
-            for b in range(weights.shape[1]):
-                total += columns[k, c, b] * weights[k, b]
+            for b in range(len(weights)):
+                total += columns[c, b, k] * weights[b, k]
             out[c, k] += total * phase[k]
