@@ -56,6 +56,12 @@ def _directions() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return u.reshape(-1, 3), np.outer(weights, weights).ravel()
 
 
+@lru_cache(maxsize=1)
+def _fit_nodes() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Nodes on [-1, 1] and weights of the regression's integral. numpy solves for them anew."""
+    return np.polynomial.legendre.leggauss(_FIT_NODES)
+
+
 def decay_rates(
     size_m: Vector,
     absorption: ArrayLike,
@@ -102,7 +108,7 @@ def t30_s(rates: NDArray[np.float64]) -> NDArray[np.float64]:
         )
 
     first, last = _time_of(share, rates, TOP_DB), _time_of(share, rates, BOTTOM_DB)
-    nodes, node_weights = np.polynomial.legendre.leggauss(_FIT_NODES)
+    nodes, node_weights = _fit_nodes()
     t = (first + last)[:, None] / 2 + np.outer(last - first, nodes) / 2
     # Least squares over a span s: slope = 12 / s^3 times the integral of (t - centre) L(t).
     slope = 3 / (last - first) * (level_db(t) @ (nodes * node_weights))
