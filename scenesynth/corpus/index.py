@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import io
 import os
+import stat
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -166,6 +167,8 @@ def _measure_entry(root: Path, entry: Entry, known: dict[tuple[str, int, int], R
         state = path.stat()
     except OSError as error:
         return Row(entry=entry, size=-1, mtime_ns=-1, reason=_os_reason(error), facts=None)
+    if not stat.S_ISREG(state.st_mode):
+        return Row(entry=entry, size=-1, mtime_ns=-1, reason="not a file", facts=None)
     size, mtime_ns = state.st_size, state.st_mtime_ns
     if before := known.get((entry.path, size, mtime_ns)):
         return dataclasses.replace(before, entry=entry)
