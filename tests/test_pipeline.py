@@ -483,6 +483,24 @@ def test_two_workers_render_the_bytes_of_one_though_one_is_killed(
 
 @pytest.mark.ray
 @pytest.mark.usefixtures("cluster")
+def test_a_signal_drains_the_workers_and_the_next_run_goes_on(
+    tmp_path: Path, corpora: Corpora
+) -> None:
+    plan = plan_of(tmp_path / "ds", corpora, scenes=48)
+
+    def interrupt(event: Event) -> None:
+        if isinstance(event, ShardDone) and event.shard == 0:
+            signal.raise_signal(signal.SIGTERM)
+
+    outcome = run(plan, workers=2, maker=helpers.quick_maker, on_event=interrupt)
+    assert outcome.state == "drained"
+    assert outcome.scenes == 4 * len(list_commits(plan.root)) < 48
+    assert run(plan, maker=helpers.quick_maker).state == "done"
+    assert len(open_dataset(plan.root)) == 48
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("cluster")
 def test_failures_in_workers_are_told_like_those_in_this_process(
     tmp_path: Path, corpora: Corpora
 ) -> None:

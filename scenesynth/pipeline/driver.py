@@ -245,7 +245,7 @@ class _Run:
             self.fatal = self.fatal or nothing_works(error, report)
 
     def _tell_failure(self, job: ShardJob, error: BaseException, *, parked: bool) -> None:
-        logger.warning("shard %d failed", job.shard, exc_info=error)
+        logger.info("shard %d failed", job.shard, exc_info=error)
         self.on_event(
             ShardFailed(
                 shard=job.shard,
