@@ -14,7 +14,7 @@ from scenesynth.corpus.pools import Pool, split_names
 from scenesynth.scene.recipe import load_recipe
 from scenesynth.scene.recipe_records import Recipe
 
-LABELS = ("bell", "dog", "door", "piano", "rain", "voice")
+LABELS = ("bell", "dog", "door", "piano", "rain", "speech")
 
 
 def make_clip(clip_id: str, label: str = "", seconds: float = 2.0, **fields: Any) -> Clip:
@@ -64,7 +64,7 @@ class FakeCorpus:
 
 
 def fake_corpora() -> dict[str, FakeCorpus]:
-    """Sources of 0.5 to 12 s in 8 groups a label, and noise of 8 to 40 s."""
+    """Sources of 0.5 to 12 s in 16 groups a label, and noise of 8 to 40 s."""
     sources = [
         make_clip(f"{label}/{n}", label, 0.5 + (n * 7 % 24) / 2, group=f"{label}-{n % 16}")
         for label in LABELS

@@ -637,6 +637,17 @@ def test_a_corpus_that_is_not_there_is_named(tmp_path: Path) -> None:
         sample_scene(recipe, corpora, index=0)
 
 
+def test_labels_that_the_corpus_does_not_have_are_named(
+    tmp_path: Path, corpora: dict[str, FakeCorpus]
+) -> None:
+    recipe = small_recipe(tmp_path, targets={"labels": ["whale"]})
+    with pytest.raises(
+        ConfigError,
+        match=r"targets\.labels = whale, but corpus sources has none .* it has bell, dog",
+    ):
+        sample_scene(recipe, corpora, index=0)
+
+
 def test_a_scene_without_targets_has_no_snr(tmp_path: Path, corpora: dict[str, FakeCorpus]) -> None:
     recipe = small_recipe(tmp_path, targets={"emitters": 0}, noise=NOISE)
     spec = sample_scene(recipe, corpora, index=0)
@@ -645,8 +656,8 @@ def test_a_scene_without_targets_has_no_snr(tmp_path: Path, corpora: dict[str, F
 
 
 GOLDEN = {
-    "gram": "9633bd6e1f3439c4",
-    "everyday": "23ed5237b25938c8",
+    "gram": "bf6eb25195607265",
+    "everyday": "a0a41672a34780ba",
 }
 
 

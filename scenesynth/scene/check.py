@@ -21,7 +21,7 @@ from scenesynth.seeds import name_id
 
 STAND_IN_LABELS: Final = tuple(f"class{n:02d}" for n in range(12))
 _CLIPS_PER_LABEL: Final = 40
-_CLIPS_PER_GROUP: Final = 8
+_CLIPS_PER_GROUP: Final = 4
 _RATE: Final = 16000
 
 

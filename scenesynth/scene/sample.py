@@ -191,7 +191,19 @@ def _pool(
             f"recipe {recipe.name}: {field}.corpus = {layer.corpus!r}, but the corpora at hand are "
             f"{', '.join(corpora)}; give it as {layer.corpus}=PATH"
         )
-    return corpora[layer.corpus].pool(split, recipe.shares)
+    pool = corpora[layer.corpus].pool(split, recipe.shares)
+    if layer.labels and not set(layer.labels) & set(pool.classes):
+        raise ConfigError(
+            f"recipe {recipe.name}: {field}.labels = {', '.join(layer.labels)}, but corpus "
+            f"{layer.corpus} has none of them in split {split}; it has {_few(pool.classes)}. Set "
+            f"{field}.labels to some of these, or to [] for all"
+        )
+    return pool
+
+
+def _few(names: Sequence[str], limit: int = 12) -> str:
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(name or "(clips without a label)" for name in names[:limit]) + more
 
 
 def _listed_clips(recipe: Recipe, corpora: Mapping[str, HasPool], split: str) -> Sequence[Clip]:
