@@ -8,6 +8,8 @@ clip away changes the draws that had it and no others.
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -28,6 +30,9 @@ _FACTOR_1, _FACTOR_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111
 
 Hashes = NDArray[np.uint64]
 
+_ONE: Hashes = np.zeros(1, np.uint64)
+"""Hashes of the clips of a group of one, which nobody looks at."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Group:
@@ -43,6 +48,15 @@ class _Class:
     hashes: Hashes
 
 
+@dataclass(frozen=True, slots=True)
+class _Selection:
+    """Classes to draw from, and the weights that were checked for them."""
+
+    classes: tuple[_Class, ...]
+    hashes: Hashes
+    weights: dict[tuple[tuple[str, float], ...], NDArray[np.float64]]
+
+
 class Pool:
     """Clips of one split by class, group and clip."""
 
@@ -56,7 +70,7 @@ class Pool:
         self._clips = tuple(sorted(clips, key=lambda clip: clip.id))
         self._name = name
         self._classes = _by_class(self._clips)
-        self._selections: dict[tuple[str, ...] | None, tuple[Sequence[_Class], Hashes]] = {}
+        self._selections: dict[tuple[str, ...] | None, _Selection] = {}
 
     def __len__(self) -> int:
         return len(self._clips)
@@ -95,50 +109,55 @@ class Pool:
             ConfigError: no class of `labels` is in the pool, or all weights are zero.
             ContentError: `exclude_groups` leaves nothing.
         """
-        classes, hashes = self._selection(None if labels is None else tuple(sorted(set(labels))))
-        for place in self._ranking(key, classes, hashes, class_weights, bool(exclude_groups)):
-            group = _pick_group(key, classes[place], exclude_groups)
+        among = self._selection(None if labels is None else tuple(sorted(set(labels))))
+        for place in self._ranking(key, among, class_weights, bool(exclude_groups)):
+            group = _pick_group(key, among.classes[place], exclude_groups)
             if group is not None:
                 return group.clips[_best(key, "clip", group.hashes)]
         raise ContentError(
-            f"{self._name}: every group of its classes {_listed([c.name for c in classes])} is "
+            f"{self._name}: every group of {_listed([c.name for c in among.classes])} is "
             f"excluded ({len(exclude_groups)} groups in use); ask for fewer sources in a scene or "
             f"give more clips"
         )
 
-    def _selection(self, labels: tuple[str, ...] | None) -> tuple[Sequence[_Class], Hashes]:
+    def _selection(self, labels: tuple[str, ...] | None) -> _Selection:
         if labels not in self._selections:
             wanted = self._classes if labels is None else labels
-            classes = [self._classes[name] for name in wanted if name in self._classes]
+            classes = tuple(self._classes[name] for name in wanted if name in self._classes)
             if not classes:
                 raise ConfigError(
                     f"{self._name}: no clip with a label among {_listed(labels or ())}; it has "
                     f"{_listed(self.classes)}"
                 )
-            self._selections[labels] = (classes, _hashes(c.name for c in classes))
+            self._selections[labels] = _Selection(classes, _hashes(c.name for c in classes), {})
         return self._selections[labels]
 
     def _ranking(
-        self,
-        key: int,
-        classes: Sequence[_Class],
-        hashes: Hashes,
-        weights: Mapping[str, float] | None,
-        all_places: bool,
+        self, key: int, among: _Selection, weights: Mapping[str, float] | None, all_places: bool
     ) -> Sequence[int]:
         """Places of the classes to try, best first; only the best unless groups are excluded."""
+        mixed = _mix(key, "class", among.hashes)
         if not weights:
-            mixed = _mix(key, "class", hashes)
             return np.argsort(mixed)[::-1].tolist() if all_places else [int(mixed.argmax())]
-        weight = np.array([weights.get(c.name, 1.0) for c in classes])
-        if not np.all(np.isfinite(weight)) or weight.min() < 0 or weight.max() <= 0:
-            raise ConfigError(
-                f"{self._name}: class weights {dict(weights)}; must be finite, not negative, and "
-                f"at least one class of {_listed([c.name for c in classes])} above zero"
-            )
-        scores = _weighted_scores(_mix(key, "class", hashes), weight)
-        order = np.argsort(scores)[::-1]
-        return [int(place) for place in order if weight[place] > 0]
+        weight = self._class_weights(among, weights)
+        scores = _weighted_scores(mixed, weight)
+        if not all_places:
+            return [int(scores.argmax())]
+        return [place for place in np.argsort(scores)[::-1].tolist() if weight[place] > 0]
+
+    def _class_weights(
+        self, among: _Selection, weights: Mapping[str, float]
+    ) -> NDArray[np.float64]:
+        items = tuple(weights.items())
+        if items not in among.weights:
+            values = [weights.get(c.name, 1.0) for c in among.classes]
+            if not all(0 <= value < math.inf for value in values) or max(values) == 0:
+                raise ConfigError(
+                    f"{self._name}: class weights {dict(weights)}; must be finite, not negative, "
+                    f"and at least one class of {_listed([c.name for c in among.classes])} above 0"
+                )
+            among.weights[items] = np.array(values, dtype=np.float64)
+        return among.weights[items]
 
 
 def split_names(clips: Sequence[Clip], shares: Mapping[str, float]) -> list[str]:
@@ -192,8 +211,8 @@ def _by_class(clips: Sequence[Clip]) -> dict[str, _Class]:
 
 def _make_class(name: str, members: Mapping[str, Sequence[Clip]]) -> _Class:
     groups = tuple(
-        _Group(group, tuple(members[group]), _hashes(clip.id for clip in members[group]))
-        for group in sorted(members)
+        _Group(group, tuple(clips), _hashes(clip.id for clip in clips) if len(clips) > 1 else _ONE)
+        for group, clips in sorted(members.items())
     )
     return _Class(name, groups, _hashes(group.name for group in groups))
 
@@ -223,7 +242,9 @@ def _weighted_scores(
 
 
 def _hashes(names: Iterable[str]) -> Hashes:
-    return np.fromiter((name_id(name) for name in names), dtype=np.uint64)
+    """`seeds.name_id` of many names, without its cache, which millions of them would only churn."""
+    digests = b"".join(hashlib.sha256(name.encode()).digest()[:8] for name in names)
+    return np.frombuffer(digests, dtype=">u8").astype(np.uint64)
 
 
 def _mix(key: int, level: str, hashes: Hashes) -> Hashes:
