@@ -41,7 +41,15 @@ def test_onsets_beat_a_diffuse_tail() -> None:
     estimate = view_of(scene).soundings[0].estimate
     assert estimate is not None
     assert estimate.error_deg < 3
-    assert estimate.confidence < 0.95
+
+
+def test_a_diffuse_field_gives_little_confidence() -> None:
+    bursts = np.exp(-20 * (np.arange(2 * RATE) / RATE % 0.1))
+    noise = np.random.default_rng(1).standard_normal((4, 2 * RATE)) * bursts
+    diffuse = (noise / np.sqrt([[1], [3], [3], [3]])).astype(np.float32)
+    wave = (noise[:1] * np.array([[1], [0], [0], [1]])).astype(np.float32)
+    assert np.median(estimate_directions(diffuse, RATE, 0.1).confidence) < 0.5
+    assert np.median(estimate_directions(wave, RATE, 0.1).confidence) > 0.99
 
 
 def test_events_one_after_another_are_told_apart() -> None:

@@ -39,7 +39,7 @@ def _draw_ratios(axes: Axes, view: View, y: float) -> float:
     lines = [("Target / noise (SNR)", row["snr_requested_db"], row["snr_achieved_db"], 2)]
     if row["sir_requested_db"] is not None or row["sir_achieved_db"] is not None:
         lines.append(("Target / interferer", row["sir_requested_db"], row["sir_achieved_db"], 2))
-    lines += [("Direct / reverberant", None, row["drr_db"], 1)]
+    lines += [("Direct / reverb. (DRR)", None, row["drr_db"], 1)]
     lines += [("Clarity C50", None, row["c50_db"], 1)]
     for n, (name, asked, got, digits) in enumerate(lines, start=1):
         _cell(axes, 0, y + n, name)

@@ -124,8 +124,8 @@ def _kilo(freq_hz: int) -> str:
 def draw_direction(axes: Axes, view: View, part: int) -> None:
     """Azimuth (`part` 0) or elevation (1) over time: labels as bands, estimates as points.
 
-    A point's size grows with the frame's onset energy and its darkness with confidence, so where
-    noise or reverberation rules the points are small and pale.
+    A point's size grows with the level of the frame's onsets and its darkness with confidence:
+    where noise or reverberation rules, the points are small and pale.
     """
     for sounding in view.soundings:
         degrees = (sounding.azimuth_deg, sounding.elevation_deg)[part]
@@ -133,9 +133,9 @@ def draw_direction(axes: Axes, view: View, part: int) -> None:
     if view.directions is not None:
         angle = to_angles(view.directions.vectors)[part]
         weight, confidence = view.directions.weight, view.directions.confidence
-        loud = weight > 1e-6 * weight.max(initial=0.0)
+        loud = weight > 1e-3 * weight.max(initial=0.0)
         times = (np.arange(len(angle)) + 0.5) * view.directions.hop_s
-        decibels = 10 * np.log10(weight[loud] / weight.max(initial=1e-30))
+        decibels = 20 * np.log10(weight[loud] / weight.max(initial=1e-30))
         axes.scatter(
             times[loud],
             angle[loud],

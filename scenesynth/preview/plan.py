@@ -70,8 +70,8 @@ def _draw_key(axes: Axes, view: View) -> None:
     handles += [Line2D([], [], marker="$\\rightarrow$", color=INK, lw=0, ms=13, label="listener")]
     axes.legend(
         handles=handles,
-        loc="lower right",
-        bbox_to_anchor=(1.0, 1.0),
+        loc="upper right",
+        bbox_to_anchor=(1.0, -0.055),
         ncols=len(handles),
         frameon=False,
         fontsize=8.5,

@@ -24,7 +24,7 @@ from scenesynth.store.schema import Scene
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 NOISE_COLOUR = "#7A7A7A"
 NOISY_BELOW_DB = 6.0
-REVERBERANT_BELOW_DB = -6.0
+REVERBERANT_BELOW_DB = 0.0
 
 Array = NDArray[np.float64]
 
