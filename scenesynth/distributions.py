@@ -20,20 +20,20 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from scenesynth.errors import ConfigError
 from scenesynth.records import did_you_mean
 from scenesynth.seeds import Rng, rng
 
-_ARGUMENTS = {
+ARGUMENTS: Final = {
     "uniform": ("low", "high"),
     "log_uniform": ("low", "high"),
     "normal": ("mean", "std", "low", "high"),
     "triangular": ("low", "mode", "high"),
     "integers": ("low", "high"),
 }
-DISTRIBUTIONS = (*_ARGUMENTS, "choice")
+DISTRIBUTIONS: Final = (*ARGUMENTS, "choice")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Number:
     """A number, or a distribution of numbers.
 
     Attributes:
-        kind: "constant", a key of `_ARGUMENTS`, or "choice".
+        kind: "constant", a key of `ARGUMENTS`, or "choice".
         arguments: the distribution's parameters in the order of its list.
         options, weights: of a "choice"; weights () means equally likely.
     """
@@ -304,7 +304,7 @@ def _open_mapping(data: object, path: str) -> tuple[str, object, object]:
 
 
 def _parse_arguments(kind: str, body: object, path: str) -> tuple[float, ...]:
-    names = _ARGUMENTS[kind]
+    names = ARGUMENTS[kind]
     values = _listed(body, path)
     if len(values) != len(names):
         raise ConfigError(f"{path}: got {len(values)} values, must be [{', '.join(names)}]")

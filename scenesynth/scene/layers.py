@@ -1,4 +1,4 @@
-"""Emitters and their events: which clip, which part of it, how loud, when, from where."""
+"""Emitters of a scene and their events: which clip, how loud, when, from where."""
 
 from __future__ import annotations
 
@@ -10,15 +10,13 @@ from typing import Final
 from scenesynth.corpus.clips import Clip
 from scenesynth.corpus.pools import Pool
 from scenesynth.distributions import Draws, Number
-from scenesynth.errors import ClipError, ConfigError, ContentError, PlacementError
+from scenesynth.errors import ConfigError, ContentError, PlacementError
 from scenesynth.room.model import Room, Vector
+from scenesynth.scene.parts import Part, crop, make_event
 from scenesynth.scene.placement import DrawnTable, place_emitter
 from scenesynth.scene.recipe_records import MOST_EVENTS, Layer, Noise
-from scenesynth.scene.spec import ClipRef, Emitter, Event, Keyframe, Role
+from scenesynth.scene.spec import Emitter, Event, Keyframe, Role
 from scenesynth.scene.timeline import Sound, next_turn, scatter
-
-CUT_FADE_S: Final = 0.005
-"""Fade where a crop cuts into a clip, against clicks."""
 
 LEAST_LAG_S: Final = 0.5
 """Two segments of one noise clip count as independent if shifted by this much: far beyond the
@@ -37,15 +35,6 @@ class Stage:
     table: DrawnTable | None
     sample_rate: int
     n_samples: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """A part of a clip, in samples at the scene's rate."""
-
-    clip: Clip
-    start: int
-    length: int
 
 
 def sample_layer(
@@ -140,46 +129,6 @@ def sample_noise(
     return tuple(emitters)
 
 
-def make_event(
-    role: Role,
-    corpus: str,
-    part: Part,
-    onset: int,
-    level_dbfs: float,
-    fade_s: float,
-    sample_rate: int,
-) -> Event:
-    """The event that plays a part of a clip at `onset` (samples) with its RMS at `level_dbfs`."""
-    clip = part.clip
-    start_s, duration_s = part.start / sample_rate, part.length / sample_rate
-    active_start_s = round(max(0.0, clip.active_start_s - start_s), 6)
-    active_end_s = min(duration_s, round(clip.active_end_s - start_s, 6))
-    if active_end_s <= active_start_s:
-        raise ClipError(
-            f"clip {clip.id}: nothing active in its part from {start_s:g} s, {duration_s:g} s long"
-        )
-    end_s = (part.start + part.length + 1) / sample_rate
-    fade_in_s = max(fade_s, CUT_FADE_S if part.start else 0.0)
-    fade_out_s = max(fade_s, CUT_FADE_S if end_s < clip.duration_s else 0.0)
-    return Event(
-        role=role,
-        clip=_reference(corpus, clip),
-        onset_s=onset / sample_rate,
-        start_s=start_s,
-        duration_s=duration_s,
-        active_start_s=active_start_s,
-        active_end_s=active_end_s,
-        gain=float(f"{10 ** (level_dbfs / 20) / clip.rms:.7g}"),
-        fade_in_s=min(fade_in_s, duration_s / 2),
-        fade_out_s=min(fade_out_s, duration_s / 2),
-    )
-
-
-def clip_samples(clip: Clip, sample_rate: int) -> int:
-    """Whole samples that the clip fills at another rate."""
-    return clip.n_frames * sample_rate // clip.sample_rate
-
-
 class _Cast:
     """Picks the clips of a layer's emitters, event by event."""
 
@@ -192,7 +141,7 @@ class _Cast:
         taken: Collection[str],
         given: Clip | None,
     ) -> None:
-        self._role, self._layer, self._pool, self._stage = role, layer, pool, stage
+        self.role, self.layer, self.pool, self.stage = role, layer, pool, stage
         self._taken = set(taken)
         self._given = given
         self._first: dict[int, Clip] = {}
@@ -200,33 +149,33 @@ class _Cast:
     def part(self, emitter: int, event: int) -> Part:
         """The part of a clip that an event plays, cropped to the longest event allowed."""
         slot = emitter * MOST_EVENTS + event
-        draws, rate = self._stage.draws, self._stage.sample_rate
-        clip = self._given or self._clip(emitter, draws.rng(f"{self._role}.clip", slot).word())
-        longest = self._stage.n_samples
-        if self._layer.event_s is not None:
-            event_s = draws.number(self._layer.event_s, f"{self._role}.event", slot)
+        draws, rate = self.stage.draws, self.stage.sample_rate
+        clip = self._given or self._clip(emitter, draws.rng(f"{self.role}.clip", slot).word())
+        longest = self.stage.n_samples
+        if self.layer.event_s is not None:
+            event_s = draws.number(self.layer.event_s, f"{self.role}.event", slot)
             longest = min(longest, max(1, round(event_s * rate)))
-        return _crop(clip, longest, rate, draws, f"{self._role}.crop", slot)
+        return crop(clip, longest, rate, draws, f"{self.role}.crop", slot)
 
     def _clip(self, emitter: int, word: int) -> Clip:
         if emitter in self._first:
             return self._again(self._first[emitter], word)
-        labels = self._layer.labels or None
+        labels = self.layer.labels or None
         try:
-            clip = self._pool.pick(word, labels=labels, exclude_groups=self._taken)
+            clip = self.pool.pick(word, labels=labels, exclude_groups=self._taken)
         except ContentError:
-            if self._layer.same_group:  # two emitters with one voice are no two talkers
+            if self.layer.same_group:  # two emitters with one voice are no two talkers
                 raise
-            clip = self._pool.pick(word, labels=labels)
+            clip = self.pool.pick(word, labels=labels)
         self._first[emitter] = clip
         self._taken.add(clip.group)
         return clip
 
     def _again(self, first: Clip, word: int) -> Clip:
         """Another clip of the same emitter: of its group, or else of its class."""
-        if self._layer.same_group:
-            return _group_pool(self._pool, first.group).pick(word)
-        return self._pool.pick(word, labels=first.labels[:1] or None)
+        if self.layer.same_group:
+            return _group_pool(self.pool, first.group).pick(word)
+        return self.pool.pick(word, labels=first.labels[:1] or None)
 
 
 @lru_cache(maxsize=4096)
@@ -237,7 +186,7 @@ def _group_pool(pool: Pool, group: str) -> Pool:
 
 def _parts_of_all(layer: Layer, cast: _Cast, n: int) -> list[tuple[int, Part]]:
     """(slot, part) of all events that do not take turns."""
-    draws, role = cast._stage.draws, cast._role
+    draws, role = cast.stage.draws, cast.role
     return [
         (k * MOST_EVENTS + event, cast.part(k, event))
         for k in range(n)
@@ -284,7 +233,7 @@ def _turns(layer: Layer, cast: _Cast, n: int) -> list[tuple[int, Part, int]]:
 
     Nobody follows himself where there are others.
     """
-    stage, role, schedule = cast._stage, cast._role, layer.schedule
+    stage, role, schedule = cast.stage, cast.role, layer.schedule
     who_next = stage.draws.rng(f"{role}.turns")
     placed: list[tuple[int, Part, int]] = []
     turns: list[tuple[int, int, int]] = []
@@ -343,7 +292,7 @@ def _segment(
     least = round(LEAST_LAG_S * stage.sample_rate)
     for attempt in range(SEGMENT_TRIES):
         slot = k * SEGMENT_TRIES + attempt
-        part = _crop(clip, stage.n_samples, stage.sample_rate, stage.draws, "noise.crop", slot)
+        part = crop(clip, stage.n_samples, stage.sample_rate, stage.draws, "noise.crop", slot)
         free = stage.n_samples - part.length
         onset = stage.draws.rng("noise.onset", slot).integer(0, free) if free else 0
         if all(abs(onset - part.start - lag) >= least for lag in lags):
@@ -353,25 +302,6 @@ def _segment(
         f"shifted by {LEAST_LAG_S} s from the {len(lags)} in use; give more or longer noise clips, "
         f"or ask for fewer noise emitters"
     )
-
-
-def _crop(clip: Clip, longest: int, sample_rate: int, draws: Draws, stream: str, slot: int) -> Part:
-    """The whole clip, or a random part of `longest` samples.
-
-    The part lies inside the active region, or holds all of it where that is shorter.
-    """
-    length = clip_samples(clip, sample_rate)
-    if length < 1:
-        raise ClipError(f"clip {clip.id}: shorter than one sample at {sample_rate} Hz")
-    if length <= longest:
-        return Part(clip=clip, start=0, length=length)
-    ends = (
-        round(clip.active_start_s * sample_rate),
-        round(clip.active_end_s * sample_rate) - longest,
-    )
-    latest = length - longest
-    low, high = (min(max(0, at), latest) for at in sorted(ends))
-    return Part(clip=clip, start=draws.rng(stream, slot).integer(low, high), length=longest)
 
 
 def _level(level_dbfs: Number, role: Role, stage: Stage, slot: int) -> float:
@@ -385,18 +315,4 @@ def _emitter(role: Role, k: int, position: Vector, events: tuple[Event, ...]) ->
         group=groups.pop() if len(groups) == 1 else "",
         keyframes=(Keyframe(position_m=position),),
         events=events,
-    )
-
-
-def _reference(corpus: str, clip: Clip) -> ClipRef:
-    return ClipRef(
-        corpus=corpus,
-        id=clip.id,
-        digest=clip.digest,
-        file_digest=clip.file_digest,
-        labels=clip.labels,
-        group=clip.group,
-        fold=clip.fold,
-        licence=clip.licence,
-        caption=clip.caption,
     )

@@ -10,17 +10,10 @@ import types
 from collections.abc import Iterator
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from scenesynth.distributions import DISTRIBUTIONS, Count, Name, Number
+from scenesynth.distributions import ARGUMENTS, DISTRIBUTIONS, Count, Name, Number
 from scenesynth.records import to_plain
 from scenesynth.scene.recipe_records import Recipe
 
-_LISTS = {
-    "uniform": 2,
-    "log_uniform": 2,
-    "normal": 4,
-    "triangular": 3,
-    "integers": 2,
-}
 _WORDS = {
     Number: "a number or distribution",
     Count: "a whole number or distribution",
@@ -122,7 +115,7 @@ def _number_schema(of: str) -> dict[str, Any]:
             forms.append(_choice_schema(this))
             continue
         numbers = {"type": "number" if of == "number" else "integer"}
-        length = _LISTS[kind]
+        length = len(ARGUMENTS[kind])
         body = {"type": "array", "items": numbers, "minItems": length, "maxItems": length}
         forms.append(_one_key(kind, body))
     return {"anyOf": forms}

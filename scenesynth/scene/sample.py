@@ -17,7 +17,8 @@ from scenesynth.distributions import Draws
 from scenesynth.errors import ConfigError, ContentError
 from scenesynth.room.family import anechoic
 from scenesynth.room.model import Vector
-from scenesynth.scene.layers import Stage, clip_samples, sample_layer, sample_noise
+from scenesynth.scene.layers import Stage, sample_layer, sample_noise
+from scenesynth.scene.parts import clip_samples
 from scenesynth.scene.placement import place_listener, place_table
 from scenesynth.scene.recipe_records import Layer, Noise, Recipe
 from scenesynth.scene.spec import Emitter, Origin, SceneSpec
