@@ -1,6 +1,6 @@
 """Responses per second: scenesynth against pyroomacoustics, in one process, one thread each.
 
-    python benchmarks/rir.py [--repeats 15] [--no-pyroomacoustics]
+    python benchmarks/rir.py [--repeats 9] [--no-pyroomacoustics]
 
 FOA at 32 kHz, seven octave bands, air, full order: every image within the T60 here; there the
 order and the omni plus three figure-of-eight microphones that its documentation suggests. Prints
@@ -24,7 +24,7 @@ import numpy as np
 from scenesynth.acoustics.compile import ensure_compiled
 from scenesynth.acoustics.measure import measure
 from scenesynth.acoustics.response import Response, shoebox_response
-from scenesynth.memory import keep_freed_memory
+from scenesynth.render.memory import keep_freed_memory
 from scenesynth.room.model import OCTAVE_BANDS_HZ, Air, Room
 from scenesynth.spatial.formats import parse_format
 
@@ -110,7 +110,7 @@ def their_call(pra: Any, name: str, air: Air) -> Callable[[], object]:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--repeats", type=int, default=15, help="of ours; theirs runs once")
+    parser.add_argument("--repeats", type=int, default=9, help="of ours; theirs runs once")
     parser.add_argument("--no-pyroomacoustics", action="store_true")
     arguments = parser.parse_args()
     keep_freed_memory()

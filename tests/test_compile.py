@@ -7,9 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numba
 import pytest
 
 import scenesynth as ss
+from scenesynth import jit
 from scenesynth.acoustics import highpass, measure, spread_cpu
 from scenesynth.acoustics.compile import compile_responses
 
@@ -93,3 +95,32 @@ print(compile.ensure_compiled(print))
     text = outputs([start(script, tmp_path / "file")])[0]
     assert "for this process only: cannot write" in text
     assert text.split()[-2:] == ["responses", "True"]
+
+
+def test_without_any_writable_folder_kernels_compile_in_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """numba raises where neither its cache folder nor the package nor the home can be written."""
+    njit = numba.njit
+
+    def refusing(*args: object, cache: bool = False, **options: object) -> object:
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return njit(*args, **options)
+
+    monkeypatch.setattr(numba, "njit", refusing)
+    assert jit.kernel(lambda x: x + 1)(2) == 3
+
+
+def test_the_digest_of_kernels_follows_their_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A changed kernel in any module must not meet old machine code; other modules do not count."""
+    kernels, other = tmp_path / "kernels.py", tmp_path / "other.py"
+    monkeypatch.setattr(jit, "_PACKAGE", tmp_path)
+    digests = []
+    for kernel_text, other_text in (("a = 1", "b = 1"), ("a = 1", "b = 2"), ("a = 2", "b = 2")):
+        kernels.write_text(f"from scenesynth.jit import kernel\n{kernel_text}")
+        other.write_text(other_text)
+        digests.append(jit.sources_digest.__wrapped__())
+    assert digests[0] == digests[1] != digests[2]

@@ -8,14 +8,12 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from scenesynth.room.model import Vector
-
 
 def intensity_direction(
     foa: NDArray[np.floating],
     sample_rate: int,
     band_hz: tuple[float, float] = (200.0, 8000.0),
-) -> Vector:
+) -> tuple[float, float, float]:
     """Energy-weighted direction that a signal comes from: the mean active intensity.
 
     Sums Re(conj(W) (X, Y, Z)) over all frequencies of the band; a plane wave from u gives u.
