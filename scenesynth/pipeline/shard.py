@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
@@ -197,10 +198,8 @@ def _skip(writer: ShardWriter, job: ShardJob, index: int, attempt: int) -> None:
 
 
 def _versions() -> dict[str, str]:
-    from scenesynth import __version__
-
     return {
-        "scenesynth": __version__,
+        "scenesynth": version("scenesynth"),
         "schema": str(SCHEMA_VERSION),
         "render": str(RENDER_VERSION),
         **package_versions(),
