@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from scenesynth.acoustics.arrivals import AxisTable
 from scenesynth.acoustics.simd import BANDS, TAPS, deposit_1, deposit_4, prefetch
 from scenesynth.jit import kernel
-from scenesynth.spatial.ambisonics import harmonics_into
+from scenesynth.spatial.ambisonics import harmonics_into, recursion_table
 
 PHASES = 1024
 """Sub-sample positions in the table of pulses; the nearest is taken (-73 dB)."""
@@ -199,6 +199,7 @@ def channel_spectra(
         2.0 * plan.sample_rate / speed_of_sound_mps,
         plan.coarse.decimation,
         order,
+        recursion_table(order),
         pulse_table(),
         *cells,
     )
@@ -225,7 +226,21 @@ def _columns(amplitude: NDArray[np.float64], plan: Plan) -> NDArray[np.float32]:
 
 @kernel
 def _spread(  # type: ignore[no-untyped-def]
-    x, y, z, x_amp, y_amp, z_amp, radius, rotation, rate, decimation, order, taps, fine, coarse
+    x,
+    y,
+    z,
+    x_amp,
+    y_amp,
+    z_amp,
+    radius,
+    rotation,
+    rate,
+    decimation,
+    order,
+    table,
+    taps,
+    fine,
+    coarse,
 ):
     """Add every image inside the sphere to both grids, row by row along z."""
     n_z = len(z)
@@ -277,13 +292,13 @@ def _spread(  # type: ignore[no-untyped-def]
                         plane, BANDS, z_amp, axis + BANDS, inverse[k], gains, 0,
                     )  # fmt: skip
                 continue
-            _row_gains(x[i], y[j], row, rotation, order, width, gains)
+            _row_gains(x[i], y[j], row, rotation, order, table, width, gains)
             for k in range(n):
                 axis = (first + k) * 2 * BANDS
                 later = k + AHEAD if k + AHEAD < n else n - 1
-                prefetch(fine, np.int64(fine_at[later]) * stride)
-                prefetch(coarse, np.int64(coarse_at[later]) * stride)
                 for chunk in range(n_chunks):
+                    prefetch(fine, np.int64(fine_at[later]) * stride + 16 * TAPS * chunk)
+                    prefetch(coarse, np.int64(coarse_at[later]) * stride + 16 * TAPS * chunk)
                     deposit_4(
                         fine, np.int64(fine_at[k]) * stride + 16 * chunk, stride,
                         taps, np.int64(fine_tap[k]) * TAPS,
@@ -298,7 +313,7 @@ def _spread(  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _row_gains(x, y, row, rotation, order, width, gains):  # type: ignore[no-untyped-def]
+def _row_gains(x, y, row, rotation, order, table, width, gains):  # type: ignore[no-untyped-def]
     """Harmonics of the directions of one row of images, in the listener's frame.
 
     The first order is written out, so that its loop is vectorised.
@@ -318,7 +333,7 @@ def _row_gains(x, y, row, rotation, order, width, gains):  # type: ignore[no-unt
             gains[4 * k + 2] = u_z
             gains[4 * k + 3] = u_x
         else:
-            harmonics_into(u_x, u_y, u_z, order, gains[k * width : (k + 1) * width])
+            harmonics_into(u_x, u_y, u_z, order, table, gains[k * width : (k + 1) * width])
 
 
 @kernel

@@ -9,6 +9,7 @@ C_m + i S_m = (u_x + i u_y)^m and P_l^m = (1 - u_z^2)^(m/2) Q_l^m(u_z), no angle
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,29 +17,40 @@ from numpy.typing import ArrayLike, NDArray
 from scenesynth.jit import kernel
 
 
-@kernel
-def harmonics_into(x, y, z, order, out):  # type: ignore[no-untyped-def]
-    """Write the (order + 1)^2 harmonics of the unit vector (x, y, z) to `out`.
+@cache
+def recursion_table(order: int) -> NDArray[np.float64]:
+    """Factors a and b of `harmonics_into` for degree l and m, and the start value of m at [m, m].
 
-    Q_m^m = (2m - 1)!!, Q_l^m = ((2l - 1) z Q_{l-1}^m - (l + m - 1) Q_{l-2}^m) / (l - m)
-    (the associated Legendre recursion, Abramowitz and Stegun 8.5.3), in float64.
+    The Legendre recursion (Abramowitz and Stegun 8.5.3) Q_l^m = ((2l - 1) z Q_{l-1}^m -
+    (l + m - 1) Q_{l-2}^m) / (l - m) with the norms N carried along, so that all values stay of
+    order one. Shape: [2, order + 1, order + 1].
     """
+    table = np.zeros((2, order + 1, order + 1))
+    start = 1.0  # (2m - 1)!! N_m^m
+    for m in range(order + 1):
+        if m > 0:
+            start *= (2 * m - 1) / math.sqrt((2 * m - 1) * 2 * m) * (math.sqrt(2) if m == 1 else 1)
+        table[0, m, m] = start
+        for degree in range(m + 1, order + 1):
+            both = (degree - m) * (degree + m)
+            table[0, degree, m] = (2 * degree - 1) / math.sqrt(both)
+            table[1, degree, m] = math.sqrt((degree + m - 1) * (degree - m - 1) / both)
+    return table
+
+
+@kernel
+def harmonics_into(x, y, z, order, table, out):  # type: ignore[no-untyped-def]
+    """Write the (order + 1)^2 harmonics of the unit vector (x, y, z) to `out`, by recursion."""
     cos_m = 1.0
     sin_m = 0.0
-    diagonal = 1.0  # (2m - 1)!! times the part of N that grows with m: sqrt(2 / (2m)!)
     for m in range(order + 1):
         if m > 0:
             cos_m, sin_m = x * cos_m - y * sin_m, x * sin_m + y * cos_m
-            diagonal *= (2 * m - 1) / math.sqrt((2 * m - 1) * 2 * m)
-            if m == 1:
-                diagonal *= math.sqrt(2.0)
         before = 0.0
-        value = diagonal
+        value = table[0, m, m]
         for degree in range(m, order + 1):
             if degree > m:
-                # Both terms carry N_l^m / N_{l-1}^m and so on, so the values stay of order one.
-                a = (2 * degree - 1) / math.sqrt((degree - m) * (degree + m))
-                b = math.sqrt((degree + m - 1) * (degree - m - 1) / ((degree - m) * (degree + m)))
+                a, b = table[0, degree, m], table[1, degree, m]
                 before, value = value, a * z * value - b * before
             centre = degree * (degree + 1)
             out[centre + m] = value * cos_m
@@ -47,9 +59,9 @@ def harmonics_into(x, y, z, order, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _harmonics_rows(vectors, order, out):  # type: ignore[no-untyped-def]
+def _harmonics_rows(vectors, order, table, out):  # type: ignore[no-untyped-def]
     for n in range(len(vectors)):
-        harmonics_into(vectors[n, 0], vectors[n, 1], vectors[n, 2], order, out[n])
+        harmonics_into(vectors[n, 0], vectors[n, 1], vectors[n, 2], order, table, out[n])
 
 
 def spherical_harmonics(unit_vectors: ArrayLike, order: int) -> NDArray[np.float64]:
@@ -75,5 +87,5 @@ def spherical_harmonics(unit_vectors: ArrayLike, order: int) -> NDArray[np.float
     if not np.allclose(lengths, 1.0, rtol=0, atol=1e-6):
         raise ValueError(f"unit_vectors has a length of {lengths[np.argmax(abs(lengths - 1))]}")
     out = np.empty((len(flat), (order + 1) ** 2))
-    _harmonics_rows(flat, order, out)
+    _harmonics_rows(flat, order, recursion_table(order), out)
     return out.reshape(*vectors.shape[:-1], -1)
