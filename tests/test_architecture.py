@@ -24,6 +24,7 @@ FLOORS = [
     {"cli"},
 ]
 LEVEL = {part: level for level, parts in enumerate(FLOORS) for part in parts}
+LEVEL["__version__"] = -1  # of the package itself; comes from its metadata
 HEAVY = {"numpy", "scipy", "numba", "ray", "zarr", "matplotlib", "pyarrow", "soundfile", "torch"}
 
 
@@ -93,7 +94,7 @@ def modules_after(statement: str) -> set[str]:
         text=True,
         check=True,
     )
-    return {name.partition(".")[0] for name in done.stdout.split()}
+    return {name.partition(".")[0] for name in done.stdout.splitlines()[-1].split()}
 
 
 @pytest.mark.parametrize(

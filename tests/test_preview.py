@@ -80,7 +80,7 @@ def test_reasons_for_doubt_are_named() -> None:
     assert doubts({**first, "local_snr_db": 2.0}) == ["noise is strong (local SNR 2 dB)"]
     assert doubts({**first, "drr_db": -9.0}) == ["reverberation is strong (DRR -9 dB)"]
     overlapping = {**second, "dry_onset_s": 0.0, "wet_onset_s": 0.0, "frame_start": 0}
-    assert doubts(first, overlapping)[0] == "another event sounds all the while"
+    assert doubts(first, overlapping)[0] == "others sound along; from its first 0.2 s"
     assert doubts(first, second) == ["", ""]
 
 
@@ -146,7 +146,7 @@ def test_lines_state_label_estimate_and_error(tmp_path: Path) -> None:
 def test_mono_alone_says_that_it_holds_no_direction(tmp_path: Path) -> None:
     preview = write_preview(plane_wave_scene(formats=("mono",)), tmp_path)
     assert preview.lines == (
-        "dog bark (target): label az +60° el +10°, no estimate from this audio",
+        "dog bark (target): label az +60° el +10°, no estimate: mono holds no direction",
     )
     assert picture_of(preview.picture).std() > 0.1
 
@@ -202,6 +202,12 @@ def test_numbers_carry_sign_and_unit() -> None:
     assert number(-3.14159, "dB", 2) == "\N{MINUS SIGN}3.14 dB"
     assert number(3.0, "°", 0, sign=True) == "+3°"
     assert number(None) == number(float("nan")) == "\N{EN DASH}"
+
+
+def test_bands_above_the_sample_rate_have_no_measured_time(tmp_path: Path) -> None:
+    scene = plane_wave_scene()
+    fewer = {**scene.row, "rt60_measured_s": scene.row["rt60_measured_s"][:3]}
+    assert picture_of(write_preview(replace(scene, row=fewer), tmp_path).picture).std() > 0.1
 
 
 def test_a_crowded_scene_is_drawn(tmp_path: Path) -> None:

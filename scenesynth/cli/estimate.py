@@ -6,11 +6,14 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scenesynth.cli.app import counted, plural, span, table
 from scenesynth.pipeline.plan import Plan
 from scenesynth.pipeline.progress import format_bytes
+
+if TYPE_CHECKING:
+    from scenesynth.store.schema import Scene
 
 CALIBRATION_S = 10.0
 """Longest time that scenes are rendered for an estimate, after the first one."""
@@ -61,25 +64,37 @@ def estimate(plan: Plan, workers: int, announce: Callable[[str], None]) -> Estim
 
 
 def _render_one(plan: Plan, index: int) -> int:
-    """Compressed bytes of a scene, of the split of the shard that holds it."""
-    from scenesynth.render.renderer import render_scene
-    from scenesynth.scene.sample import sample_scene_with_redraw
+    """Compressed bytes of a scene."""
     from scenesynth.store.arrays import encode_scene
 
-    info = plan.info
-    spec, _ = sample_scene_with_redraw(
-        plan.recipe,
-        plan.corpora,
-        seed=info.seed,
-        index=index,
-        split=plan.split_of(index // info.shard_scenes),
-    )
-    scene = render_scene(spec, plan.corpora, formats=info.format_names)
+    scene = _scene(plan, index)
     return sum(
         len(chunk)
-        for fmt in info.formats
-        for chunk in encode_scene(scene.audio_by_format[fmt.name], fmt, info).chunks
+        for fmt in plan.info.formats
+        for chunk in encode_scene(scene.audio_by_format[fmt.name], fmt, plan.info).chunks
     )
+
+
+def _scene(plan: Plan, index: int) -> Scene:
+    """Scene `index`, of the split of its shard, drawn again where a draw cannot be used."""
+    from scenesynth.errors import ContentError
+    from scenesynth.render.renderer import render_scene
+    from scenesynth.scene.sample import ATTEMPTS, sample_scene
+
+    for attempt in range(ATTEMPTS):
+        try:
+            spec = sample_scene(
+                plan.recipe,
+                plan.corpora,
+                seed=plan.info.seed,
+                index=index,
+                split=plan.split_of(index // plan.info.shard_scenes),
+                attempt=attempt,
+            )
+            return render_scene(spec, plan.corpora, formats=plan.info.format_names)
+        except ContentError as error:
+            last = error
+    raise last
 
 
 def _pack_bytes(plan: Plan) -> int:

@@ -51,10 +51,10 @@ def _draw_ratios(axes: Axes, view: View, y: float) -> float:
         f"yaw {number(listener.yaw_deg, '°', 0, True)}, "
         f"pitch {number(listener.pitch_deg, '°', 0, True)}, "
         f"roll {number(listener.roll_deg, '°', 0, True)}",
-        f"{view.spec.air.temperature_c:g} °C, {view.spec.air.humidity_pct:g} % humidity",
+        f"{view.spec.air.temperature_c:.1f} °C, {view.spec.air.humidity_pct:.0f} % humidity",
     ]
     for n, text in enumerate(about, start=1):
-        _cell(axes, 0.66, y + n, text, color=QUIET)
+        _cell(axes, 0.66, y + n, text, color=QUIET, fontsize=8.5)
     return y + len(lines) + 1
 
 
@@ -72,7 +72,7 @@ def _draw_t60(axes: Axes, view: View, y: float) -> float:
     got = [*_per_band(view.row["rt60_measured_s"], len(bands)), view.row["rt60_broadband_s"]]
     named = [("Requested", asked), ("Measured", got)]
     if all(value is None for value in asked):
-        named = [("Measured (from materials)", got)]
+        named = [("From materials", got)]
     for n, (name, values) in enumerate(named, start=1):
         _cell(axes, 0, y + n, name)
         for x, value in zip(at, values, strict=True):
@@ -88,7 +88,7 @@ def _draw_directions(axes: Axes, view: View, y: float) -> float:
         _draw_direction_row(axes, sounding, y + n)
     hidden = len(labelled) - MAX_DIRECTIONS
     if hidden > 0:
-        _cell(axes, 0, y + MAX_DIRECTIONS + 1, f"and {hidden} more events", color=QUIET)
+        _cell(axes, 0, y + MAX_DIRECTIONS + 1, f"and {hidden} more", color=QUIET)
     return y + min(len(labelled), MAX_DIRECTIONS) + (2 if hidden > 0 else 1)
 
 
@@ -99,7 +99,7 @@ def _draw_direction_row(axes: Axes, sounding: Sounding, y: float) -> None:
         columns = sounding.columns
         label = direction(columns["azimuth_start_deg"], columns["elevation_start_deg"])
         _cell(axes, 0.34, y, label)
-        _cell(axes, 0.6, y, "no directional audio", color=QUIET)
+        _cell(axes, 0.6, y, sounding.no_estimate, color=QUIET)
         return
     mark = "*" if estimate.doubt else ""
     _cell(axes, 0.34, y, direction(*estimate.label_deg))
@@ -121,7 +121,9 @@ def _labelled(view: View) -> list[Sounding]:
 
 
 def _per_band(values: Sequence[float | None] | None, n_bands: int) -> list[float | None]:
-    return list(values) if values is not None else [None] * n_bands
+    """A value per band of the room; the highest have none where the sample rate is low."""
+    given = list(values or ())
+    return given + [None] * (n_bands - len(given))
 
 
 def _hertz(freq_hz: float) -> str:

@@ -58,7 +58,7 @@ def _direction_line(sounding: Sounding) -> str:
     estimate = sounding.estimate
     if estimate is None:
         label = direction(columns["azimuth_start_deg"], columns["elevation_start_deg"])
-        return f"{name}: label {label}, no estimate from this audio"
+        return f"{name}: label {label}, no estimate: {sounding.no_estimate}"
     text = (
         f"{name}: label {direction(*estimate.label_deg)}, "
         f"from the audio {direction(*estimate.estimated_deg)}, "

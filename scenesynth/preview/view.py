@@ -25,6 +25,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 NOISE_COLOUR = "#7A7A7A"
 NOISY_BELOW_DB = 6.0
 REVERBERANT_BELOW_DB = 0.0
+DIFFUSE_BELOW = 0.6
+FIRST_FRAMES = 2
 
 Array = NDArray[np.float64]
 
@@ -54,7 +56,7 @@ class Sounding:
     Attributes:
         azimuth_deg, elevation_deg: labelled direction per frame, NaN where it is not active.
             Shape: [frames].
-        estimate: None for noise, and where there is no directional audio.
+        estimate: None where there is none, for the reason `no_estimate`.
     """
 
     number: int
@@ -68,6 +70,7 @@ class Sounding:
     elevation_deg: Array
     columns: Mapping[str, Any]
     estimate: Estimate | None
+    no_estimate: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +146,7 @@ def _soundings(
             elevation_deg=labelled.elevation_deg[n],
             columns=event,
             estimate=estimates[n],
+            no_estimate="mono holds no direction" if directions is None else "no clear onset",
         )
         for n, event in enumerate(events)
     )
@@ -158,23 +162,27 @@ def _colours(events: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 def _estimate(
     n: int, events: Sequence[Mapping[str, Any]], labelled: Frames, directions: Directions
 ) -> Estimate | None:
-    """Estimate over the frames where event `n` sounds alone, or over all where it never does."""
+    """Estimate over the frames where event `n` sounds alone.
+
+    Where those hold no onset, over its first frames, whose onsets are its own if any are.
+    """
     own = labelled.active[n]
     alone = own & ~_others_active(n, events, labelled)
-    overlapped = not directions.weight[alone].sum() > 0
-    mask = own if overlapped else alone
+    first = own & (np.cumsum(own) <= FIRST_FRAMES)
+    mask = alone if directions.weight[alone].sum() > 0 else first
     weight = directions.weight[mask]
     if weight.sum() <= 0:
         return None
     label_vectors = to_vectors(labelled.azimuth_deg[n, mask], labelled.elevation_deg[n, mask])
     labels = weight @ label_vectors
     seen = directions.vectors[mask].sum(axis=0)
+    confidence = float(np.linalg.norm(seen) / weight.sum())
     return Estimate(
         label_deg=_pair(labels),
         estimated_deg=_pair(seen),
         error_deg=great_circle_deg(tuple(labels), tuple(seen)),
-        confidence=float(np.linalg.norm(seen) / weight.sum()),
-        doubt=_doubt(events[n], overlapped),
+        confidence=confidence,
+        doubt=_doubt(events[n], mask is first, confidence),
     )
 
 
@@ -195,12 +203,14 @@ def _others_active(
     return np.asarray(labelled.active[others].any(axis=0))
 
 
-def _doubt(event: Mapping[str, Any], overlapped: bool) -> str:
+def _doubt(event: Mapping[str, Any], overlapped: bool, confidence: float) -> str:
     snr, drr = event.get("local_snr_db"), event.get("drr_db")
     if overlapped:
-        return "another event sounds all the while"
+        return f"others sound along; from its first {FIRST_FRAMES * FRAME_HOP_S:g} s"
     if snr is not None and snr < NOISY_BELOW_DB:
         return f"noise is strong (local SNR {snr:.0f} dB)"
     if drr is not None and drr < REVERBERANT_BELOW_DB:
         return f"reverberation is strong (DRR {drr:.0f} dB)"
+    if confidence < DIFFUSE_BELOW:
+        return f"onsets disagree (confidence {confidence:.2f})"
     return ""

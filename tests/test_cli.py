@@ -1,0 +1,579 @@
+"""The command line, as a user types it: help, exact errors, and small jobs from end to end."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pytest
+import soundfile
+from click.testing import CliRunner, Result
+
+from scenesynth import __version__, open_dataset
+from scenesynth.cli import main
+from scenesynth.cli.app import counted, pairs, plural, span, table
+from scenesynth.cli.live import Counter
+from scenesynth.errors import ConfigError, CorruptShardError, StoreError
+
+SMALL = ["--sample-rate", "8000", "--duration", "2", "--seed", "3", "--workers", "1"]
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def refused(*arguments: object, code: int = 2) -> str:
+    """The message of a call that has to fail without a traceback."""
+    result = call(*arguments)
+    assert result.exit_code == code, result.output
+    assert isinstance(result.exception, SystemExit)
+    assert "Traceback" not in result.output
+    assert result.stdout == ""
+    return result.stderr
+
+
+def last_line(text: str) -> str:
+    return text.strip().splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes of bursts in `sources`, steady noise in `noise`, 8 kHz."""
+    root = tmp_path_factory.mktemp("clips")
+    rng = np.random.default_rng(5)
+    for label, freq_hz in (("low tone", 400.0), ("high tone", 1500.0)):
+        (root / "sources" / label).mkdir(parents=True)
+        for n in range(6):
+            t = np.arange(6000) / 8000
+            tone = 0.5 * np.sin(2 * np.pi * (freq_hz + 30 * n) * t) * np.exp(-3 * (t % 0.25) * 4)
+            soundfile.write(root / "sources" / label / f"{n}.wav", tone, 8000)
+    (root / "noise").mkdir()
+    for n in range(6):
+        soundfile.write(root / "noise" / f"{n}.wav", 0.1 * rng.standard_normal(30000), 8000)
+    return root
+
+
+def render_command(clips: Path, out: Path, *more: object) -> list[object]:
+    corpora = ["--sources", clips / "sources", "--noise", clips / "noise"]
+    return ["render", *corpora, "--out", out, *SMALL, *more]
+
+
+@pytest.fixture(scope="module")
+def rendered(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of four scenes in two formats."""
+    out = tmp_path_factory.mktemp("rendered") / "dataset"
+    size = ["--scenes", "4", "--shard-scenes", "2"]
+    result = call(*render_command(clips, out, "--format", "foa,mono", *size))
+    assert result.exit_code == 0, result.output
+    return out
+
+
+COMMANDS: list[Sequence[str]] = [
+    [],
+    ["render"],
+    ["preview"],
+    ["corpus"],
+    ["corpus", "index"],
+    ["corpus", "check"],
+    ["corpus", "pack"],
+    ["recipe"],
+    ["recipe", "list"],
+    ["recipe", "show"],
+    ["recipe", "check"],
+    ["recipe", "schema"],
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(command) or "main")
+def test_every_command_explains_itself(command: Sequence[str]) -> None:
+    result = call(*command, "--help")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("Usage: ")
+    if command != ["recipe", "list"]:
+        assert "Example" in result.stdout
+    assert call(*command, "-h").stdout == result.stdout
+
+
+def test_help_of_render_shows_groups_defaults_and_the_first_job() -> None:
+    text = call("render", "--help").stdout
+    headings = ("How much:", "What the scenes are:", "Clips:", "Output:", "How the work is done:")
+    places = [text.index(heading) for heading in headings]
+    assert places == sorted(places)
+    for default in ("[default: foa]", "[default: gram]", "[default: redraw]", "[default: lz4]"):
+        assert default in text
+    assert "scenesynth render --format foa --hours 0.05 --out out/first" in text
+
+
+def test_the_first_help_page_names_every_command() -> None:
+    text = call("--help").stdout
+    for line in (
+        "  corpus   Look at, check and pack clips.",
+        "  preview  Show scenes as pictures and wavs.",
+        "  recipe   List, show and check recipes.",
+        "  render   Render scenes into a dataset.",
+    ):
+        assert line in text.splitlines()
+
+
+def test_version() -> None:
+    assert call("--version").stdout == f"scenesynth {__version__}\n"
+
+
+def test_a_misspelt_command_or_option_is_answered_with_the_right_one() -> None:
+    assert "Did you mean 'render'?" in refused("rendr")
+    assert "--scenes" in refused("render", "--scene", "3", "--out", "x")
+
+
+# --- render: what is refused before anything is begun ---
+
+
+def test_both_hours_and_scenes(tmp_path: Path) -> None:
+    message = refused("render", "--hours", 1, "--scenes", 2, "--out", tmp_path / "out")
+    assert last_line(message) == "Error: --hours and --scenes: give one of the two"
+    assert not (tmp_path / "out").exists()
+
+
+def test_neither_hours_nor_scenes(clips: Path, tmp_path: Path) -> None:
+    message = refused(*render_command(clips, tmp_path / "out"))
+    assert last_line(message) == "error: give --hours H or --scenes N"
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_output() -> None:
+    assert "Missing option '--out'" in refused("render", "--hours", 1)
+
+
+def test_an_unknown_format_is_answered_with_the_known_ones() -> None:
+    message = refused("render", "--format", "foa,binaurl", "--hours", 1, "--out", "x")
+    assert last_line(message).startswith("error: format 'binaurl' is not known; formats: mono, foa")
+
+
+def test_an_unknown_recipe(tmp_path: Path) -> None:
+    message = refused("render", "--recipe", "gramm", "--hours", 1, "--out", tmp_path / "out")
+    assert last_line(message).startswith("error: no recipe 'gramm'; did you mean 'gram'?")
+
+
+def test_an_unknown_recipe_key_by_set(tmp_path: Path) -> None:
+    change = "noise.snr=10"
+    message = refused("render", "--set", change, "--hours", 1, "--out", tmp_path / "out")
+    assert "gram.yaml (with noise.snr=10): noise.snr: unknown key" in last_line(message)
+    assert "snr_db" in message
+
+
+def test_an_unknown_recipe_key_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(call("recipe", "show", "gram").stdout + "\nnoize: 3\n")
+    for command in (
+        ["render", "--recipe", file, "--hours", 1, "--out", tmp_path / "out"],
+        ["recipe", "check", file],
+    ):
+        message = last_line(refused(*command))
+        assert message.startswith(f"error: {file}: noize: unknown key")
+
+
+def test_a_set_without_a_value() -> None:
+    message = refused("render", "--set", "noise.snr_db", "--hours", 1, "--out", "x")
+    assert last_line(message) == (
+        "error: --set noise.snr_db: must be FIELD=VALUE, such as noise.snr_db=10"
+    )
+
+
+@pytest.mark.parametrize("option", ["--sources", "--noise"])
+def test_a_missing_folder_of_clips(option: str, clips: Path, tmp_path: Path) -> None:
+    missing = tmp_path / "nowhere"
+    command = ["render", option, missing, "--hours", 1, "--out", tmp_path / "out"]
+    if option == "--noise":
+        command += ["--sources", clips / "sources"]
+    else:
+        command += ["--noise", clips / "noise"]
+    assert last_line(refused(*command)).startswith(f"error: {missing}: nothing there; a corpus is")
+
+
+def test_an_empty_folder_of_clips(clips: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    message = refused(
+        "render", "--sources", empty, "--noise", clips / "noise", "--hours", 1, "--out", "x"
+    )
+    assert str(empty) in last_line(message)
+    assert last_line(message).startswith("error: ")
+
+
+def test_an_output_that_cannot_be_written(clips: Path, tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    message = refused(*render_command(clips, blocked / "out", "--scenes", 1))
+    assert str(blocked) in last_line(message)
+
+
+def test_an_output_that_holds_something_else(clips: Path, tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("dear")
+    message = refused(*render_command(clips, tmp_path, "--scenes", 1))
+    assert last_line(message).startswith(f"error: {tmp_path}: is not empty and not a scenesynth")
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def test_an_output_of_another_run_names_the_difference(clips: Path, rendered: Path) -> None:
+    more = ["--format", "foa,mono", "--shard-scenes", "2", "--scenes", "4"]
+    message = refused(*render_command(clips, rendered, *more, "--set", "noise.snr_db=10"))
+    assert "holds a dataset made with other arguments" in message
+    assert "snr_db" in message
+
+
+def test_an_unknown_split_codec_and_error_policy(clips: Path, tmp_path: Path) -> None:
+    for option, value in (("--split", "trian"), ("--codec", "mp3"), ("--on-error", "shrug")):
+        command = render_command(clips, tmp_path / "out", "--scenes", 1, option, value)
+        assert value in last_line(refused(*command))
+
+
+def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCENESYNTH_DEBUG", "1")
+    result = call("recipe", "show", "nothing")
+    assert isinstance(result.exception, ConfigError)
+
+
+# --- render: what is done ---
+
+
+def test_a_render_can_be_read_and_tells_the_next_command(rendered: Path) -> None:
+    dataset = open_dataset(rendered)
+    assert len(dataset) == 4
+    assert dataset.formats == ("foa", "mono")
+    assert dataset[0].audio_by_format["foa"].shape == (4, 16000)
+
+
+def test_the_same_command_again_finds_nothing_left(clips: Path, rendered: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in rendered.rglob("*") if path.is_file()}
+    more = ["--format", "foa,mono", "--shard-scenes", "2", "--scenes", "4"]
+    result = call(*render_command(clips, rendered, *more))
+    assert result.exit_code == 0
+    assert result.stderr.splitlines()[-2:] == [
+        "2 of 2 shards are already there",
+        "nothing left to do: all shards are there",
+    ]
+    assert result.stdout == (f"{rendered} is complete; look at it: scenesynth preview {rendered}\n")
+    after = {path: path.stat().st_mtime_ns for path in rendered.rglob("*") if path.is_file()}
+    assert after == before
+
+
+def test_more_scenes_extend_a_dataset(clips: Path, rendered: Path, tmp_path: Path) -> None:
+    out = tmp_path / "copy"
+    shutil.copytree(rendered, out)
+    more = ["--format", "foa,mono", "--shard-scenes", "2", "--scenes", "5"]
+    result = call(*render_command(clips, out, *more))
+    assert result.exit_code == 0
+    assert f"extending {out} from 4 to 6 scenes" in result.stderr
+    assert "5 scenes rounded up to 6: whole shards of 2" in result.stderr
+    assert len(open_dataset(out)) == 6
+
+
+def test_json_is_one_object_a_line(clips: Path, tmp_path: Path) -> None:
+    result = call(*render_command(clips, tmp_path / "out", "--scenes", 2, "--json"))
+    assert result.exit_code == 0
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    kinds = [line["event"] for line in lines]
+    assert kinds[-3:] == ["started", "shard_done", "outcome"]
+    assert lines[-1]["state"] == "done"
+    assert lines[-1]["scenes"] == 2
+
+
+def test_unusable_clips_are_left_out_and_named(clips: Path, tmp_path: Path) -> None:
+    dirty = tmp_path / "dirty"
+    shutil.copytree(clips / "sources", dirty)
+    soundfile.write(dirty / "silence.wav", np.zeros(8000), 8000)
+    (dirty / "torn.wav").write_bytes(b"RIFFjunk")
+    command = ["render", "--sources", dirty, "--noise", clips / "noise", "--scenes", 1, *SMALL]
+    result = call(*command, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "sources: 2 files cannot be used and left out, the first: silence.wav:" in result.stderr
+
+    checked = call("corpus", "check", dirty)
+    assert checked.exit_code == 1
+    assert [line.partition(":")[0] for line in checked.stdout.splitlines()[:2]] == [
+        "silence.wav",
+        "torn.wav",
+    ]
+    assert last_line(checked.stdout) == f"{dirty}: 12 clips can be used, 2 cannot"
+
+
+def test_a_dry_run_prints_the_plan_and_writes_nothing(clips: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = render_command(clips, out, "--scenes", 3, "--dry-run")
+    result = call(*command)
+    assert result.exit_code == 0, result.output
+    assert not out.exists()
+    for words in (
+        f"{out} (not touched by --dry-run)",
+        "3 (train 3)",
+        "measured on 3 scenes rendered in memory just now",
+        "2: high tone, low tone",
+        "12 clips; licences: not stated (12)",
+    ):
+        assert words in result.stdout
+    plain = json.loads(call(*command, "--json").stdout)
+    assert plain["scenes"] == 3
+    assert plain["classes"] == ["high tone", "low tone"]
+    assert 0 < plain["bytes"] <= plain["bytes_at_most"]
+
+
+def test_a_dry_run_estimates_the_bytes_on_disk(clips: Path, rendered: Path) -> None:
+    size = ["--scenes", "4", "--shard-scenes", "2", "--format", "foa,mono", "--dry-run", "--json"]
+    plain = json.loads(call(*render_command(clips, rendered, *size)).stdout)
+    audio = sum(path.stat().st_size for path in rendered.glob("data.zarr/*/audio/c/*/*/*"))
+    assert plain["bytes"] == pytest.approx(audio, rel=0.02)
+
+
+def test_overwrite_shows_what_would_go_and_asks(
+    clips: Path, rendered: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "copy"
+    shutil.copytree(rendered, out)
+    command = render_command(clips, out, "--scenes", 1, "--overwrite")
+    declined = CliRunner().invoke(main, [str(a) for a in command], input="n\n")
+    assert declined.exit_code == 1
+    assert f"{out} holds 4 scenes of recipe 'gram' (foa, mono, seed 3), 2 shards" in declined.stderr
+    assert len(open_dataset(out)) == 4
+
+    (out / "mine.txt").write_text("keep")
+    stopped = call(*command, "--yes")
+    assert stopped.exit_code == 2
+    assert "it holds 'mine.txt'" in stopped.stderr
+    (out / "mine.txt").unlink()
+    accepted = call(*command, "--yes")
+    assert accepted.exit_code == 0, accepted.output
+    assert len(open_dataset(out)) == 1
+
+
+def test_overwrite_leaves_what_is_no_dataset(clips: Path, tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("dear")
+    command = render_command(clips, tmp_path, "--scenes", 1, "--overwrite", "--yes")
+    assert "not a scenesynth dataset" in refused(*command)
+    assert (tmp_path / "letter.txt").exists()
+
+
+def test_an_interrupt_drains_and_the_same_command_goes_on(clips: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    more = ["--scenes", "200", "--shard-scenes", "1", "--format", "mono"]
+    command = [sys.executable, "-m", "scenesynth.cli", *map(str, render_command(clips, out, *more))]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not (out / "commits" / "0.json").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, message = process.communicate(timeout=60)
+    assert process.returncode == 75, message
+    assert "give the same command again to go on" in message
+    some = len(open_dataset(out))
+    assert 0 < some < 200
+    again = call(*render_command(clips, out, "--scenes", some + 1, *more[2:]))
+    assert again.exit_code == 0, again.output
+    assert len(open_dataset(out)) > some
+
+
+# --- preview ---
+
+
+def test_a_preview_writes_pictures_and_wavs(rendered: Path, tmp_path: Path) -> None:
+    result = call("preview", rendered, "--scene", 2, "--out", tmp_path / "pictures")
+    assert result.exit_code == 0, result.output
+    first, *_, last = result.stdout.splitlines()
+    picture = tmp_path / "pictures" / "train-00000002.png"
+    assert first == f"train-00000002  {picture}"
+    assert last == (
+        f"1 picture and wav files in {tmp_path / 'pictures'} (4 of 4 scenes are rendered)"
+    )
+    image = np.asarray(matplotlib.image.imread(picture))
+    assert image.shape == (1060, 1600, 4)
+    assert image[..., :3].std() > 0.1
+    foa, rate = soundfile.read(tmp_path / "pictures" / "train-00000002.foa.wav")
+    assert (foa.shape, rate) == ((16000, 4), 8000)
+    mono, _ = soundfile.read(tmp_path / "pictures" / "train-00000002.mono.wav")
+    assert mono.shape == (16000,)
+
+
+def test_a_preview_of_random_scenes_is_repeatable(rendered: Path, tmp_path: Path) -> None:
+    def drawn(seed: int) -> list[str]:
+        result = call("preview", rendered, "--random", 1, "--seed", seed, "--out", tmp_path)
+        assert result.exit_code == 0, result.output
+        return [line for line in result.stdout.splitlines() if line.startswith("train-")]
+
+    assert drawn(1) == drawn(1)
+    assert len(drawn(1)) == 1
+
+
+def test_a_preview_lies_in_the_dataset_by_default(rendered: Path, tmp_path: Path) -> None:
+    out = tmp_path / "copy"
+    shutil.copytree(rendered, out)
+    assert call("preview", out, "--random", 1).exit_code == 0
+    assert len(list((out / "preview").glob("*.png"))) == 1
+    assert len(open_dataset(out)) == 4
+
+
+def test_a_preview_works_while_a_dataset_is_being_rendered(rendered: Path, tmp_path: Path) -> None:
+    out = tmp_path / "copy"
+    shutil.copytree(rendered, out)
+    (out / "commits" / "0.json").unlink()
+    shown = call("preview", out, "--scene", 3, "--out", tmp_path / "pictures")
+    assert shown.exit_code == 0, shown.output
+    assert "(2 of 4 scenes are rendered)" in shown.stdout
+    assert shown.stdout.startswith("train-00000003 ")
+    assert last_line(refused("preview", out, "--scene", 1)) == (
+        f"Error: --scene 1: not rendered yet; 2 of 4 scenes of {out} are"
+    )
+    (out / "commits" / "1.json").unlink()
+    assert last_line(refused("preview", out, code=1)).startswith(
+        f"error: {out}: none of its 4 scenes is there yet"
+    )
+
+
+def test_a_scene_out_of_range(rendered: Path) -> None:
+    message = refused("preview", rendered, "--scene", 4)
+    assert last_line(message) == f"Error: --scene 4: {rendered} holds scenes 0 to 3"
+
+
+def test_scene_and_random_together(rendered: Path) -> None:
+    message = refused("preview", rendered, "--scene", 1, "--random", 1)
+    assert last_line(message) == "Error: --scene and --random: give one of the two"
+
+
+def test_a_preview_of_what_is_no_dataset(tmp_path: Path) -> None:
+    assert last_line(refused("preview", tmp_path / "nowhere")) == (
+        f"error: {tmp_path / 'nowhere'}: not a scenesynth dataset (there is no such folder)"
+    )
+    assert "not a scenesynth dataset" in refused("preview", tmp_path)
+
+
+def test_a_preview_of_a_damaged_shard(rendered: Path, tmp_path: Path) -> None:
+    out = tmp_path / "copy"
+    shutil.copytree(rendered, out)
+    (out / "data.zarr" / "foa" / "audio" / "c" / "0" / "0" / "0").unlink()
+    message = refused("preview", out, "--scene", 0, code=1)
+    assert "damaged: it is missing" in message
+
+
+# --- corpus and recipe ---
+
+
+def test_index_says_what_is_there(clips: Path) -> None:
+    text = call("corpus", "index", clips / "sources").stdout
+    assert text.splitlines()[0] == f"{clips / 'sources'}: 12 usable clips, 9 s"
+    assert "2: high tone (6), low tone (6)" in text
+    assert "8000 Hz (12)" in text
+
+
+def test_check_of_good_clips_is_content(clips: Path) -> None:
+    result = call("corpus", "check", clips / "sources")
+    assert result.exit_code == 0
+    assert result.stdout == f"{clips / 'sources'}: 12 clips can be used, 0 cannot\n"
+
+
+def test_a_packed_corpus_renders_the_same_scenes(clips: Path, tmp_path: Path) -> None:
+    packed = {}
+    for name in ("sources", "noise"):
+        packed[name] = tmp_path / f"packed-{name}"
+        command = ["corpus", "pack", clips / name, "--sample-rate", 8000, "--out", packed[name]]
+        result = call(*command)
+        assert result.exit_code == 0, result.output
+        assert f"packed {6 if name == 'noise' else 12} clips at 8000 Hz" in result.stdout
+        assert call("corpus", "check", packed[name]).exit_code == 0
+    plain, same = tmp_path / "plain", tmp_path / "same"
+    assert call(*render_command(clips, plain, "--scenes", 2)).exit_code == 0
+    command = ["render", "--sources", packed["sources"], "--noise", packed["noise"]]
+    assert call(*command, "--out", same, *SMALL, "--scenes", 2).exit_code == 0
+    for ours, theirs in zip(open_dataset(plain), open_dataset(same), strict=True):
+        assert np.array_equal(ours.audio, theirs.audio)
+
+
+@pytest.mark.parametrize("command", ["index", "check", "pack"])
+def test_a_corpus_that_is_not_there(command: str, tmp_path: Path) -> None:
+    more = ["--out", tmp_path / "out"] if command == "pack" else []
+    message = refused("corpus", command, tmp_path / "nowhere", *more)
+    assert last_line(message).startswith(f"error: {tmp_path / 'nowhere'}: nothing there")
+
+
+def test_recipes_are_listed_and_shown() -> None:
+    listed = call("recipe", "list").stdout
+    for name in ("gram", "gram-paper", "everyday", "meeting"):
+        assert f"  {name} " in listed
+        assert call("recipe", "show", name).stdout.startswith("description: ")
+
+
+def test_a_good_recipe_passes_its_check() -> None:
+    result = call("recipe", "check", "gram", "--scenes", 20, "--set", "noise.snr_db=10")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("gram: 20 scenes drawn")
+    assert "snr_db" in result.stdout
+
+
+def test_the_schema_is_text_or_json() -> None:
+    assert "snr_db" in call("recipe", "schema").stdout
+    assert json.loads(call("recipe", "schema", "--json").stdout)["title"] == "scenesynth recipe"
+
+
+# --- the parts ---
+
+
+def test_pairs_split_at_the_first_equals_sign() -> None:
+    assert pairs(["a.b=1", "c={choice: [x=1]}"]) == [("a.b", "1"), ("c", "{choice: [x=1]}")]
+    for wrong in ("a", "=1", " =1"):
+        with pytest.raises(ConfigError, match="must be FIELD=VALUE"):
+            pairs([wrong])
+
+
+def test_numbers_for_people() -> None:
+    assert [plural(n, "clip") for n in (0, 1, 2000)] == ["0 clips", "1 clip", "2,000 clips"]
+    assert plural(2, "class") == "2 classes"
+    assert [span(s) for s in (0.25, 9.6, 45, 200, 7500, 270_000)] == [
+        "0.25 s",
+        "9.6 s",
+        "45 s",
+        "3 min 20 s",
+        "2 h 5 min",
+        "3 d 3 h",
+    ]
+    assert counted({"b": 1, "a": 1, "": 5}, limit=2) == "not stated (5), a (1) and 1 more"
+    assert table([("a", "1"), ("long", ""), ("bcd", "2")]) == "  a    1\n  bcd  2"
+
+
+def test_a_counter_is_quiet_about_fast_work(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = iter([0.0, 0.1, 0.2])
+    with Counter(lambda: next(clock)) as progress:
+        for n in range(3):
+            progress("index", n, 2)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_counter_tells_slow_work_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
+    times = [0.0, 1.0, 11.0, 12.0, 20.0]
+    clock = iter(times)
+    with Counter(lambda: next(clock)) as progress:
+        for n in range(len(times)):
+            progress("index", n, len(times) - 1)
+    assert capsys.readouterr().err.splitlines() == [
+        "index: 2 of 4, about 11 s left",
+        "index: 4 done in 20 s",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ConfigError("x"), 2),
+        (StoreError("x"), 2),
+        (CorruptShardError("x"), 1),
+        (OSError(28, os.strerror(28)), 1),
+    ],
+)
+def test_exit_codes_tell_a_wrong_command_from_failed_work(error: Exception, code: int) -> None:
+    from scenesynth.cli.app import exit_code
+
+    assert exit_code(error) == code
