@@ -13,7 +13,7 @@ from scenesynth.preview.view import Sounding, View
 INK = "#222222"
 QUIET = "#6A6A6A"
 MAX_DIRECTIONS = 6
-MAX_DOUBTS = 2
+MAX_DOUBTS = 3
 ROWS = 20  # lines of text that fit: 5 ratios, 3 for T60, 8 for directions, notes and gaps
 
 
@@ -70,14 +70,21 @@ def _draw_t60(axes: Axes, view: View, y: float) -> float:
     )
     asked = [*_per_band(view.row["rt60_requested_s"], len(bands)), None]
     got = [*_per_band(view.row["rt60_measured_s"], len(bands)), view.row["rt60_broadband_s"]]
-    named = [("Requested", asked), ("Measured", got)]
-    if all(value is None for value in asked):
-        named = [("From materials", got)]
-    for n, (name, values) in enumerate(named, start=1):
-        _cell(axes, 0, y + n, name)
-        for x, value in zip(at, values, strict=True):
-            _cell(axes, x, y + n, number(value, digits=2), ha="right")
-    return y + len(named) + 1
+    if any(value is not None for value in asked):
+        _bands_row(axes, y + 1, "Requested", at, asked)
+    else:
+        _cell(axes, 0, y + 1, "Requested")
+        _cell(axes, 0.27, y + 1, "follows from the walls' materials", color=QUIET)
+    _bands_row(axes, y + 2, "Measured", at, got)
+    return y + 3
+
+
+def _bands_row(
+    axes: Axes, y: float, name: str, at: Sequence[float], values: Sequence[float | None]
+) -> None:
+    _cell(axes, 0, y, name)
+    for x, value in zip(at, values, strict=True):
+        _cell(axes, x, y, number(value, digits=2), ha="right")
 
 
 def _draw_directions(axes: Axes, view: View, y: float) -> float:
@@ -108,12 +115,15 @@ def _draw_direction_row(axes: Axes, sounding: Sounding, y: float) -> None:
 
 
 def _doubts(view: View) -> list[str]:
-    notes = [
-        f"* {drawable(sounding.name, 18)}: {sounding.estimate.doubt}"
-        for sounding in _labelled(view)[:MAX_DIRECTIONS]
-        if sounding.estimate is not None and sounding.estimate.doubt
+    """What the asterisks mean: each reason with the events that it holds for."""
+    names: dict[str, list[str]] = {}
+    for sounding in _labelled(view)[:MAX_DIRECTIONS]:
+        if sounding.estimate is not None and sounding.estimate.doubt:
+            names.setdefault(sounding.estimate.doubt, []).append(sounding.name)
+    return [
+        f"* {drawable(', '.join(dict.fromkeys(given)), 40)}: {doubt}"
+        for doubt, given in list(names.items())[:MAX_DOUBTS]
     ]
-    return notes[:MAX_DOUBTS] + (["* likewise"] if len(notes) > MAX_DOUBTS else [])
 
 
 def _labelled(view: View) -> list[Sounding]:

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib import get_data_path
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import RendererBase
@@ -16,6 +17,7 @@ from matplotlib.ft2font import FT2Font
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
+from numpy.typing import NDArray
 
 FONT = "DejaVu Sans"  # ships with matplotlib, so a picture looks the same everywhere
 EN_DASH, MINUS, TIMES = "\N{EN DASH}", "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
@@ -77,15 +79,9 @@ def place_labels(
         size = _note(axes, point, text, colour, (0.0, 0.0), style)
         extent = size.get_window_extent(renderer)
         size.remove()
-        candidates = [
-            (_box(at, offset, extent.width, extent.height, axes.figure.dpi), offset)
-            for offset in _rings(point, away_from)
-        ]
-        costs = [
-            sum(_overlap(box, other) for other in boxes) + 4 * _outside(box, inside)
-            for box, _ in candidates
-        ]
-        box, offset = candidates[costs.index(min(costs))]
+        offsets = _rings(point, away_from)
+        places = [_box(at, o, extent.width, extent.height, axes.figure.dpi) for o in offsets]
+        box, offset = _freest(places, offsets, boxes, inside)
         _note(axes, point, text, colour, offset, style)
         boxes.append(box)
 
@@ -142,11 +138,25 @@ def _note(
     )
 
 
-def _overlap(a: Bbox, b: Bbox) -> float:
-    width = min(a.x1, b.x1) - max(a.x0, b.x0)
-    height = min(a.y1, b.y1) - max(a.y0, b.y0)
-    return float(max(width, 0.0) * max(height, 0.0))
+def _freest(
+    places: Sequence[Bbox],
+    offsets: Sequence[tuple[float, float]],
+    boxes: Sequence[Bbox],
+    inside: Bbox,
+) -> tuple[Bbox, tuple[float, float]]:
+    """The first place that covers and leaves nothing, else the one that does so least."""
+    taken = np.array([box.extents for box in boxes]).reshape(-1, 4)
+    costs = []
+    for place in places:
+        outside = place.width * place.height - _overlap(place, np.array([inside.extents]))
+        costs.append(_overlap(place, taken) + 4 * outside)
+        if costs[-1] < 1e-6:
+            break
+    best = costs.index(min(costs))
+    return places[best], offsets[best]
 
 
-def _outside(box: Bbox, frame: Bbox) -> float:
-    return float(box.width * box.height) - _overlap(box, frame)
+def _overlap(box: Bbox, others: NDArray[np.float64]) -> float:
+    """Area of `box` that `others`, rows of x0, y0, x1, y1, cover, each on its own."""
+    sides = np.minimum(box.extents[2:], others[:, 2:]) - np.maximum(box.extents[:2], others[:, :2])
+    return float(np.prod(np.maximum(sides, 0.0), axis=1).sum())
