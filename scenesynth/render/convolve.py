@@ -118,8 +118,11 @@ def block_spectra(grid: Grid, dry: Signal, onset: int) -> BlockSpectra:
     last = min((onset + max(len(dry), 1) + grid.n_taps - 2) // grid.block, grid.n_blocks - 1)
     count = last - first + 1
     history = (first + 1) * grid.block - grid.n_fft  # scene sample of the first segment's start
-    padded = np.zeros((count - 1) * grid.block + grid.n_fft, np.float32)
-    padded[onset - history : onset - history + len(dry)] = dry
+    before = onset - history
+    padded = np.empty((count - 1) * grid.block + grid.n_fft, np.float32)
+    padded[:before] = 0
+    padded[before : before + len(dry)] = dry
+    padded[before + len(dry) :] = 0
     step = padded.strides[0]
     segments = as_strided(padded, (count, grid.n_fft), (grid.block * step, step), writeable=False)
     return BlockSpectra(first, scipy.fft.rfft(segments, workers=1))
@@ -134,7 +137,7 @@ def convolve(grid: Grid, term: Term) -> Wet:
 
 def convolve_sum(grid: Grid, terms: Iterable[Term]) -> Signal:
     """Sum of events, each through its response, by one inverse transform. Shape: [samples]."""
-    total = np.zeros((grid.n_scene_blocks, grid.n_fft // 2 + 1), np.complex64)
+    total = np.empty((grid.n_scene_blocks, grid.n_fft // 2 + 1), np.complex64)
     product = np.empty(total.shape[1], np.complex64)
     touched = np.zeros(len(total), np.bool_)
     for (first, blocks), response in terms:
@@ -146,6 +149,7 @@ def convolve_sum(grid: Grid, terms: Iterable[Term]) -> Signal:
             else:
                 np.multiply(block, response, out=total[j])
                 touched[j] = True
+    total[~touched] = 0
     return _inverse(grid, total)[: grid.n_samples]
 
 

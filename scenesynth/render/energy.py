@@ -1,6 +1,6 @@
 """Energy of a signal over any span, from one pass over its samples.
 
-Cells of 32 samples are summed in float32 (exact to about 1e-6) and accumulated in float64, from
+Cells of 128 samples are summed in float32 (exact to about 1e-6) and accumulated in float64, from
 the end backwards: the little that is still to come near the end keeps its own precision.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-_CELL = 32
+_CELL = 128
 
 SILENCE = 1e-11
 """A span with less than this share of the whole energy (-110 dB) is silent.
