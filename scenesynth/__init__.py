@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from scenesynth.acoustics.simulate import simulate_rir as simulate_rir
-    from scenesynth.corpus.corpora import builtin_corpora as builtin_corpora
     from scenesynth.corpus.corpora import Corpora as Corpora
+    from scenesynth.corpus.corpora import builtin_corpora as builtin_corpora
     from scenesynth.errors import ClipError as ClipError
     from scenesynth.errors import ConfigError as ConfigError
     from scenesynth.errors import ContentError as ContentError
