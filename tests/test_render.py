@@ -49,9 +49,11 @@ class Clips:
 
     samples: Mapping[str, NDArray[np.float32]]
 
-    def load(self, ref: ClipRef, sample_rate: int) -> NDArray[np.float32]:
+    def load(
+        self, ref: ClipRef, sample_rate: int, start: int = 0, stop: int | None = None
+    ) -> NDArray[np.float32]:
         assert sample_rate == RATE
-        return self.samples[ref.id]
+        return self.samples[ref.id][start:stop]
 
 
 def noise(seed: int, seconds: float, level: float = 0.1) -> NDArray[np.float32]:
@@ -438,7 +440,7 @@ def test_wrong_options_are_named() -> None:
 
 def test_a_clip_shorter_than_its_event_is_named() -> None:
     too_long = event("short", 0.1, start_s=0.2, duration_s=0.3)
-    with pytest.raises(ClipError, match=r"emitter talker, event 0: clip short .* lasts 0.3000 s"):
+    with pytest.raises(ClipError, match=r"emitter talker, event 0: clip short .* ends at 0.3000 s"):
         render_scene(scene(target(too_long)), CLIPS)
     by_rounding = event("short", 0.1, duration_s=0.3 + 0.5e-3)
     assert render_scene(scene(target(by_rounding)), CLIPS).events[0]["dry_onset_s"] == 0.1

@@ -43,9 +43,9 @@ class Prepared:
     codes: NDArray[np.int16]
     gain: float
 
-    def samples(self) -> NDArray[np.float32]:
-        """Float samples. Shape: [n]."""
-        return self.codes.astype(np.float32) * np.float32(self.gain / 32767.0)
+    def samples(self, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
+        """Float samples [start, stop) of the clip; to its end by default. Shape: [n]."""
+        return self.codes[start:stop].astype(np.float32) * np.float32(self.gain / 32767.0)
 
 
 def decode(path: Path) -> tuple[NDArray[np.float32], int]:

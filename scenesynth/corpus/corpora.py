@@ -103,9 +103,11 @@ class Corpora(Mapping[str, Corpus]):
             f"--sources {name}=PATH or --noise {name}=PATH"
         )
 
-    def load(self, ref: Reference, sample_rate: int) -> NDArray[np.float32]:
-        """Samples of a referenced clip. Shape: [n]. Errors as `Corpus.load` and `named`."""
-        return self.named(ref.corpus).load(ref, sample_rate)
+    def load(
+        self, ref: Reference, sample_rate: int, start: int = 0, stop: int | None = None
+    ) -> NDArray[np.float32]:
+        """Samples of a referenced clip, as `Corpus.load`. Shape: [n]. Errors also as `named`."""
+        return self.named(ref.corpus).load(ref, sample_rate, start, stop)
 
     def descriptor(self) -> dict[str, Any]:
         """Plain data from which another process opens the same corpora."""

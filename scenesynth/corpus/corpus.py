@@ -139,15 +139,19 @@ class Corpus:
             f"splits in a clips.csv"
         )
 
-    def load(self, clip: Clip | Reference, sample_rate: int) -> NDArray[np.float32]:
-        """Samples of a clip: mono, high-passed, at `sample_rate`. Shape: [n].
+    def load(
+        self, clip: Clip | Reference, sample_rate: int, start: int = 0, stop: int | None = None
+    ) -> NDArray[np.float32]:
+        """Samples [start, stop) of a clip: mono, high-passed, at `sample_rate`. Shape: [n].
+
+        What lies beyond the clip's end is missing from the result.
 
         Raises:
             ClipError: it cannot be decoded, or its samples are not those of `clip.digest`.
             ConfigError: no such clip here, or a pack at another rate.
             OSError: its file cannot be opened.
         """
-        return self.prepared(clip, sample_rate).samples()
+        return self.prepared(clip, sample_rate).samples(start, stop)
 
     def prepared(self, clip: Clip | Reference, sample_rate: int) -> Prepared:
         """As `load`, in the form that packs hold."""

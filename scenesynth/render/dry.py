@@ -12,26 +12,36 @@ SLACK_S = 0.001
 """How much shorter than stated a clip may be: times are rounded, and so is resampling."""
 
 
+def played_span(event: Event, sample_rate: int) -> tuple[int, int]:
+    """Samples [start, stop) of the clip that `event` plays."""
+    start = round(event.start_s * sample_rate)
+    return start, start + round(event.duration_s * sample_rate)
+
+
 def dry_signal(
-    event: Event, clip: NDArray[np.float32], sample_rate: int, name: str = "event"
+    event: Event, part: NDArray[np.float32], sample_rate: int, name: str = "event"
 ) -> NDArray[np.float32]:
-    """Samples that `event` plays from its decoded clip. Shape: [clip samples] to [samples].
+    """What `event` makes of the part of its decoded clip that it plays. Shape: [samples].
 
     Fades are linear and take at most the part that is played; where they meet they multiply.
 
     Args:
+        part: samples `played_span` of the clip, fewer where the clip ends before. Shape: [samples].
         name: what to call the event in an error.
 
     Raises:
         ClipError: the clip ends before the part does, or holds values that are not finite.
     """
-    start = round(event.start_s * sample_rate)
-    wanted = round(event.duration_s * sample_rate)
-    part = clip[start : start + wanted]
-    if len(part) < max(wanted - round(SLACK_S * sample_rate), 1):
+    start, stop = played_span(event, sample_rate)
+    if len(part) < max(stop - start - round(SLACK_S * sample_rate), 1):
+        found = (
+            f"ends at {(start + len(part)) / sample_rate:.4f} s"
+            if len(part)
+            else f"ends before {event.start_s:g} s"
+        )
         raise ClipError(
-            f"{name}: clip {event.clip.id} of corpus {event.clip.corpus} lasts "
-            f"{len(clip) / sample_rate:.4f} s; the event plays {event.start_s:g} to "
+            f"{name}: clip {event.clip.id} of corpus {event.clip.corpus} {found}; "
+            f"the event plays {event.start_s:g} to "
             f"{event.start_s + event.duration_s:.4f} s of it; shorten the event or restore the clip"
         )
     if not np.isfinite(part).all():

@@ -8,7 +8,7 @@ then the parts, times one scalar each, are added.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -105,7 +105,7 @@ def mix(spec: SceneSpec, grid: Grid, sounds: Sequence[Sound], n_channels: int) -
         request = requests[role]
         if request is not None and "target" in parts.roles:
             energies = [
-                sum(Energy(parts.channel(part, c)).between(*span) for c in range(n_reference))
+                sum(_energy(parts.channel(part, c)).between(*span) for c in range(n_reference))
                 for part in ("target", role)
             ]
             what = "noise" if role == "noise" else "interferers"
@@ -122,11 +122,11 @@ def _add_up(
     noise = None
     for c, out in enumerate(audio):
         signals = {role: parts.take(role, c, gains[role]) for role in parts.roles}
-        for signal in signals.values():
-            out += signal
+        for start, samples in signals.values():
+            out[start : start + len(samples)] += samples
         if not spans:
             continue
-        energies = {role: Energy(signal) for role, signal in signals.items()}
+        energies = {role: _energy(signal) for role, signal in signals.items()}
         for role, span in spans.items():
             target = energies["target"].between(*span) if "target" in energies else 0.0
             measured[role].append((target, energies[role].between(*span)))
@@ -150,37 +150,43 @@ class _Parts:
         by_role = {role: [s for s in sounds if s.event.role == role] for role in ROLES}
         self.sounds = {role: some for role, some in by_role.items() if some}
         self.roles = tuple(self.sounds)
-        self._made: dict[tuple[Role, int], Signal] = {}
+        self._made: dict[tuple[Role, int], Wet] = {}
 
-    def channel(self, role: Role, c: int) -> Signal:
-        """One channel of the role's sum. Shape: [samples]."""
+    def channel(self, role: Role, c: int) -> Wet:
+        """One channel of the role's sum, within the scene."""
         if (role, c) not in self._made:
             sounds = self.sounds[role]
             self._made[role, c] = (
-                _sum_wet((s.wet for s in sounds), self.grid.n_samples)
+                _sum_wet([s.wet for s in sounds], self.grid.n_samples)
                 if c == 0
                 else convolve_sum(
-                    self.grid, (Term(s.spectra, s.response_spectra[c]) for s in sounds)
+                    self.grid, [Term(s.spectra, s.response_spectra[c]) for s in sounds]
                 )
             )
         return self._made[role, c]
 
-    def take(self, role: Role, c: int, gain: float) -> Signal:
+    def take(self, role: Role, c: int, gain: float) -> Wet:
         """That channel at a gain; it is handed over and not kept."""
         signal = self.channel(role, c)
         del self._made[role, c]
         if gain != 1.0:
-            signal *= np.float32(gain)
+            np.multiply(signal.samples, np.float32(gain), out=signal.samples)
         return signal
 
 
-def _sum_wet(signals: Iterable[Wet], n_samples: int) -> Signal:
-    """Sum of signals within the scene. Shape: [samples]."""
-    total = np.zeros(n_samples, np.float32)
+def _sum_wet(signals: Sequence[Wet], n_samples: int) -> Wet:
+    """Sum of signals, cut at the scene's end."""
+    first = min(signal.start for signal in signals)
+    last = min(max(signal.start + len(signal.samples) for signal in signals), n_samples)
+    total = np.zeros(last - first, np.float32)
     for start, samples in signals:
-        into = total[start : start + len(samples)]
+        into = total[start - first : start - first + len(samples)]
         into += samples[: len(into)]
-    return total
+    return Wet(first, total)
+
+
+def _energy(signal: Wet) -> Energy:
+    return Energy(signal.samples, signal.start)
 
 
 def _span(sounds: Sequence[Sound], spec: SceneSpec) -> Span:

@@ -16,7 +16,7 @@ from scenesynth.acoustics.engines import respond
 from scenesynth.acoustics.response import Response
 from scenesynth.errors import ConfigError
 from scenesynth.render.convolve import Grid, Term, block_spectra, convolve, plan, response_spectra
-from scenesynth.render.dry import dry_signal
+from scenesynth.render.dry import dry_signal, played_span
 from scenesynth.render.energy import Energy
 from scenesynth.render.labels import event_times
 from scenesynth.render.mix import Sound, mix
@@ -32,8 +32,10 @@ DEVICES = ("cpu",)
 class Clips(Protocol):
     """Where decoded clips come from: `scenesynth.corpus.corpora.Corpora`."""
 
-    def load(self, ref: Any, sample_rate: int) -> NDArray[np.float32]:
-        """Mono samples of a referenced clip at a rate. Shape: [samples]."""
+    def load(
+        self, ref: Any, sample_rate: int, start: int = 0, stop: int | None = None
+    ) -> NDArray[np.float32]:
+        """Mono samples [start, stop) of a referenced clip at a rate. Shape: [samples]."""
         ...
 
 
@@ -108,7 +110,8 @@ def _sounds(
     for n, event in enumerate(emitter.events):
         name = f"scene {spec.id}, emitter {emitter.id}, event {n}"
         with stage("clips"):
-            dry = dry_signal(event, corpora.load(event.clip, rate), rate, name)
+            start, stop = played_span(event, rate)
+            dry = dry_signal(event, corpora.load(event.clip, rate, start, stop), rate, name)
         with stage("convolve"):
             onset = min(round(event.onset_s * rate), spec.n_samples - 1)
             spectra = block_spectra(grid, dry, onset)
