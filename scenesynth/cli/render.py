@@ -22,6 +22,9 @@ _HOW_MUCH, _SCENES, _CLIPS = "How much", "What the scenes are", "Clips"
 _OUTPUT, _WORK = "Output", "How the work is done"
 _EXIT_CODES = {"done": DONE, "failed": FAILED, "drained": DRAINED}
 
+# Starting Ray and its workers takes about as long as rendering this many shards in one process.
+_FEWEST_SHARDS_FOR_RAY = 4
+
 
 @click.command(
     short_help="Render scenes into a dataset.",
@@ -135,8 +138,8 @@ finished dataset. Exit codes: 0 done; 1 some shards could not be rendered; 2 a w
     "--workers",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Processes; 1 needs no Ray. One per core, and no more than shards, if not given. "
-    "The result is the same.",
+    help="Processes; 1 needs no Ray. One per core if not given, or 1 where there are so few shards "
+    "that they are done before Ray has started. The result is the same.",
 )
 @option(
     _WORK, "--device", type=click.Choice(["auto", "cpu"]), default="auto", help="Where to render."
@@ -175,7 +178,7 @@ def render(**options: Any) -> None:
     if asked.dry_run:
         from scenesynth.cli.estimate import estimate, report
 
-        found = estimate(plan, asked.workers or _default_workers(plan), tell)
+        found = estimate(plan, asked.workers or _default_workers(plan.n_shards), tell)
         click.echo(report(plan, found, asked.as_json))
         return
     if asked.overwrite:
@@ -254,10 +257,11 @@ def _recipe(asked: _Asked) -> Recipe:
     return load_recipe(asked.recipe, changes)
 
 
-def _default_workers(plan: Plan) -> int:
+def _default_workers(n_shards: int) -> int:
+    """One per core; a single one where starting Ray would take longer than it saves."""
     from scenesynth.corpus.threads import available_cores
 
-    return min(available_cores(), plan.n_shards)
+    return min(available_cores(), n_shards) if n_shards >= _FEWEST_SHARDS_FOR_RAY else 1
 
 
 def _run(plan: Plan, asked: _Asked) -> int:
@@ -279,7 +283,7 @@ def _run(plan: Plan, asked: _Asked) -> int:
         with Counter() as progress:
             packed = prepare_for_rendering(plan.corpora, plan.info.sample_rate, progress=progress)
         plan = replace(plan, corpora=packed)
-    workers = asked.workers or max(1, min(_default_workers(plan), len(settled.todo)))
+    workers = asked.workers or _default_workers(len(settled.todo))
     outcome = run(plan, workers=workers, on_event=_from_start(shown))
     shown.finish(outcome)
     if outcome.state == "done" and not asked.as_json:
