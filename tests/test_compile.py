@@ -14,6 +14,7 @@ import scenesynth as ss
 from scenesynth import jit
 from scenesynth.acoustics import highpass, measure, spread_cpu
 from scenesynth.acoustics.compile import compile_responses
+from scenesynth.room import decay_kernels
 
 # A real kernel with a real cache, but one that takes a second and not ten.
 SCRIPT = """
@@ -69,6 +70,8 @@ def test_whatever_is_rendered_every_kernel_has_one_signature(format: str, sample
         spread_cpu._add_bands,
         highpass._filter,
         measure._decay,
+        decay_kernels.predict,
+        decay_kernels.solve,
     ):
         assert len(kernel.signatures) == 1
 

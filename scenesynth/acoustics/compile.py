@@ -21,6 +21,7 @@ import numpy as np
 
 from scenesynth.acoustics.response import shoebox_response
 from scenesynth.jit import kernel_cache, sources_digest
+from scenesynth.room.decay import absorption_for_t60
 from scenesynth.room.model import Air, Room
 from scenesynth.spatial.ambisonics import spherical_harmonics
 from scenesynth.spatial.formats import parse_format
@@ -70,7 +71,8 @@ def ensure_compiled(
 
 
 def compile_responses() -> None:
-    """Call every kernel that `shoebox_response` and `spherical_harmonics` use."""
+    """Call every kernel of rooms, of `shoebox_response` and of `spherical_harmonics`."""
+    absorption_for_t60((3.0, 3.0, 3.0), (0.1,), (1000.0,), Air())
     room = Room(
         id="warm-up",
         size_m=(3.0, 3.0, 3.0),

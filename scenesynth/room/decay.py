@@ -17,8 +17,7 @@ between -5 and -35 dB. Valid for specular walls with angle-independent absorptio
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -27,111 +26,10 @@ from scenesynth.errors import UnreachableT60Error
 from scenesynth.room.air import energy_attenuation_per_m
 from scenesynth.room.model import WALLS, Air, Room, Vector
 
-MAX_ABSORPTION = 0.99
-"""The inversion goes no further: beyond it lies hardly a wall."""
-
 MIN_ABSORPTION = 0.005
 """Least mean absorption of the inversion: below that no real room is."""
 
-FULL_ABSORPTION = 0.9999
-"""Stands for 1 in the logarithm, so that an anechoic wall has a large but finite decay rate."""
-
 MARGIN_S = 0.01
-TOP_DB, BOTTOM_DB = -5.0, -35.0
-_NODES = 12
-_FIT_NODES = 8
-
-
-@lru_cache(maxsize=1)
-def _directions() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Directions over one octant and their weights (Gauss-Legendre in z and azimuth).
-
-    Shapes: [n, 3] and [n]; weights sum to 1.
-    """
-    nodes, weights = np.polynomial.legendre.leggauss(_NODES)
-    nodes, weights = (nodes + 1) / 2, weights / 2
-    z, azimuth = np.meshgrid(nodes, nodes * np.pi / 2, indexing="ij")
-    flat = np.sqrt(1 - z**2)
-    u = np.stack([flat * np.cos(azimuth), flat * np.sin(azimuth), z], axis=-1)
-    return u.reshape(-1, 3), np.outer(weights, weights).ravel()
-
-
-@lru_cache(maxsize=1)
-def _fit_nodes() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Nodes on [-1, 1] and weights of the regression's integral. numpy solves for them anew."""
-    return np.polynomial.legendre.leggauss(_FIT_NODES)
-
-
-def decay_rates(
-    size_m: Vector,
-    absorption: ArrayLike,
-    attenuation_per_m: ArrayLike,
-    speed_of_sound_mps: float,
-) -> NDArray[np.float64]:
-    """Energy decay rate r(u) in 1/s of every direction of the octant grid, per band.
-
-    Args:
-        absorption: six walls (order of `WALLS`) by bands. Shape: [6, bands].
-        attenuation_per_m: energy attenuation of air. Shape: [bands].
-
-    Returns:
-        Shape: [bands, directions].
-    """
-    directions, _ = _directions()
-    walls = np.asarray(absorption, dtype=np.float64).reshape(3, 2, -1)
-    loss = -0.5 * np.log1p(-np.minimum(walls, FULL_ABSORPTION)).sum(axis=1)
-    per_metre = (directions / np.array(size_m)) @ loss + np.asarray(attenuation_per_m)
-    rates: NDArray[np.float64] = speed_of_sound_mps * per_metre.T
-    return rates
-
-
-def t30_s(rates: NDArray[np.float64]) -> NDArray[np.float64]:
-    """T60 by the T30 regression of decays with the given rates per direction.
-
-    The decay curve is a mean of exponentials, so it is solved for -5 and -35 dB by Newton's method
-    and its regression slope between them is integrated with Gauss-Legendre nodes.
-
-    Args:
-        rates: Shape: [bands, directions].
-
-    Returns:
-        Shape: [bands].
-    """
-    _, weights = _directions()
-    share = weights / rates
-    share /= share.sum(axis=1, keepdims=True)
-
-    def level_db(t: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Decay curve at one time per band and column. Shape of `t`: [bands, n]."""
-        return np.asarray(
-            10 * np.log10(np.einsum("bd,bnd->bn", share, np.exp(-t[:, :, None] * rates[:, None])))
-        )
-
-    first, last = _time_of(share, rates, TOP_DB), _time_of(share, rates, BOTTOM_DB)
-    nodes, node_weights = _fit_nodes()
-    t = (first + last)[:, None] / 2 + np.outer(last - first, nodes) / 2
-    # Least squares over a span s: slope = 12 / s^3 times the integral of (t - centre) L(t).
-    slope = 3 / (last - first) * (level_db(t) @ (nodes * node_weights))
-    return np.asarray(-60 / slope)
-
-
-def _time_of(
-    share: NDArray[np.float64], rates: NDArray[np.float64], level_db: float
-) -> NDArray[np.float64]:
-    """Time at which each decay has fallen to `level_db`. Shape: [bands].
-
-    The log of a mean of exponentials is convex and falls, so Newton from 0 never overshoots.
-    """
-    target = level_db * math.log(10) / 10
-    t = np.zeros(len(rates))
-    for _ in range(20):
-        part = share * np.exp(-t[:, None] * rates)
-        total = part.sum(axis=1)
-        step = (np.log(total) - target) * total / (part * rates).sum(axis=1)
-        t = t + step
-        if np.all(np.abs(step) < 1e-9 * t):
-            break
-    return t
 
 
 def predicted_t60_s(
@@ -149,7 +47,20 @@ def predicted_t60_s(
     Returns:
         Seconds. Shape: [bands].
     """
-    return t30_s(decay_rates(size_m, absorption, attenuation_per_m, speed_of_sound_mps))
+    from scenesynth.room import decay_kernels  # numba takes long; reading a recipe needs none of it
+
+    walls = np.array(absorption, dtype=np.float64, order="C")
+    air = np.array(attenuation_per_m, dtype=np.float64)
+    t60_s = np.empty(len(air))
+    decay_kernels.predict(
+        np.array(size_m, dtype=np.float64),
+        walls,
+        air,
+        float(speed_of_sound_mps),
+        decay_kernels.grids(),
+        t60_s,
+    )
+    return t60_s
 
 
 def absorption_for_t60(
@@ -162,7 +73,7 @@ def absorption_for_t60(
     """Absorption of six walls per band that gives the wanted T60s; air takes its share.
 
     Each wall's absorption is a common scale times its weight, at most 0.99; the scale is found by
-    bracketed search on `predicted_t60_s`. It takes some 15 ms: compute it once per room.
+    bracketed search on `predicted_t60_s`.
 
     Args:
         t60_s: one per band.
@@ -175,6 +86,8 @@ def absorption_for_t60(
         UnreachableT60Error: a T60 that no scale gives, with the band and the reachable range.
         ValueError: wrong lengths or values that are not positive.
     """
+    from scenesynth.room import decay_kernels
+
     weights = np.ones(len(WALLS)) if wall_weights is None else np.array(wall_weights, dtype=float)
     target = np.array(t60_s, dtype=float)
     if weights.shape != (len(WALLS),) or not (np.isfinite(weights) & (weights > 0)).all():
@@ -183,43 +96,29 @@ def absorption_for_t60(
         raise ValueError(f"rt60_s = {t60_s}; must be {len(band_hz)} positive numbers, one per band")
     attenuation = energy_attenuation_per_m(np.array(band_hz), air)
 
-    def walls(scale: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.minimum(np.outer(weights, scale), MAX_ABSORPTION)
-
-    def predicted(scale: NDArray[np.float64]) -> NDArray[np.float64]:
-        return predicted_t60_s(size_m, walls(scale), attenuation, air.speed_of_sound_mps)
-
     least = np.full(len(target), MIN_ABSORPTION / weights.mean())
-    most = np.full(len(target), MAX_ABSORPTION / weights.min())
-    shortest, longest = predicted(most), predicted(least)
+    most = np.full(len(target), decay_kernels.MAX_ABSORPTION / weights.min())
+
+    def walls(scale: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.minimum(np.outer(weights, scale), decay_kernels.MAX_ABSORPTION)
+
+    longest, shortest = (
+        predicted_t60_s(size_m, walls(scale), attenuation, air.speed_of_sound_mps)
+        for scale in (least, most)
+    )
     _check_reachable(size_m, target, band_hz, shortest, longest)
-    scale = _solve(predicted, target, (least, longest), (most, shortest))
+    scale = np.empty(len(target))
+    decay_kernels.solve(
+        np.array(size_m, dtype=np.float64),
+        weights,
+        attenuation,
+        float(air.speed_of_sound_mps),
+        decay_kernels.grids(),
+        target,
+        np.stack([least, longest, most, shortest]),
+        scale,
+    )
     return tuple(tuple(float(a) for a in wall) for wall in walls(scale))
-
-
-def _solve(
-    predicted: Callable[[NDArray[np.float64]], NDArray[np.float64]],
-    target: NDArray[np.float64],
-    low: tuple[NDArray[np.float64], NDArray[np.float64]],
-    high: tuple[NDArray[np.float64], NDArray[np.float64]],
-) -> NDArray[np.float64]:
-    """Scales whose predicted T60 is `target`; `low` and `high` are (scale, T60) to either side.
-
-    False position in log scale and log T60, where the curve is nearly straight; every third step
-    halves the bracket instead, so that it cannot creep.
-    """
-    x0, y0 = np.log(low[0]), np.log(low[1] / target)
-    x1, y1 = np.log(high[0]), np.log(high[1] / target)
-    x = x0
-    for n in range(40):
-        x = (x0 + x1) / 2 if n % 3 == 2 else x0 + (x1 - x0) * y0 / np.maximum(y0 - y1, 1e-300)
-        y = np.log(predicted(np.exp(x)) / target)
-        if np.all(np.abs(y) < 1e-7):
-            break
-        above = y > 0
-        x0, y0 = np.where(above, x, x0), np.where(above, y, y0)
-        x1, y1 = np.where(above, x1, x), np.where(above, y1, y)
-    return np.exp(x)
 
 
 def _check_reachable(
