@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 import scipy.signal
-from test_response import AIR, FS, UNEVEN, gram_like_rooms, render
+from test_response import AIR, FS, UNEVEN, gram_like_rooms, render, room_of
 
 from scenesynth.acoustics.measure import measure
 from scenesynth.room.decay import response_length_s
@@ -120,3 +120,21 @@ def test_a_response_carries_what_its_pressure_measures() -> None:
     for field in dataclasses.fields(again):
         np.testing.assert_equal(getattr(response.measured, field.name), getattr(again, field.name))
     assert response.measured.band_hz == OCTAVE_BANDS_HZ
+
+
+@pytest.mark.parametrize(("highpass_hz", "length_s"), [(0.0, 0.04), (30.0, 0.04), (30.0, 0.4)])
+def test_a_lone_direct_sound_has_no_reverberation(highpass_hz: float, length_s: float) -> None:
+    """The filters ring for a while; that is no decay of a room, nor late sound."""
+    response = render(room_of(1.0), length_s=length_s, highpass_hz=highpass_hz)
+    got = response.measured
+    for times in (got.rt60_s, got.t20_s, got.t30_s, got.edt_s):
+        assert np.isnan(times).all()
+    assert math.isnan(got.rt60_broadband_s)
+    assert got.drr_db == math.inf
+
+
+def test_a_decay_as_short_as_the_filters_own_is_not_measured() -> None:
+    """8 / bandwidth: 0.09 s at 125 Hz, 6 ms at 2 kHz."""
+    got = measure(exponential(0.03, 0.2), FS, OCTAVE_BANDS_HZ, 0.0)
+    assert math.isnan(got.rt60_s[0])
+    assert got.rt60_s[4:] == pytest.approx([0.03] * 3, rel=0.2)

@@ -9,10 +9,15 @@ The octave filters have the magnitude of a sixth-order Butterworth band-pass and
 to one spectrum; each band is brought back at no higher a rate than it needs. "Broadband" is
 everything above the lower edge of the lowest band: below it the positive reflection factors of
 image sources pile up energy that says nothing about the room.
+
+Filters ring too. A band's decay that is about as short as its filter's own (bandwidth times T60 is
+4 to 5 for a lone pulse; the standard asks for 16) is not the room's and is not reported, and what
+the high-passes leave behind a lone direct sound is not reverberation.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -31,6 +36,15 @@ EARLY_S = 0.05
 PADDING_S = 0.064
 """Silence added before the spectrum is taken, so that the filters' ringing does not wrap."""
 
+LEAST_BANDWIDTHS = 8.0
+"""Least measurable product of a band's width and decay time; its error is then about 10 %."""
+
+LEAST_BROADBAND = 3.0
+"""The same for broadband: least product of its lower edge and its decay time."""
+
+MOST_DRR_DB = 28.0
+"""Above this the late sound is the high-passes' ringing (-31 dB of a lone direct sound)."""
+
 QUANTUM = 1024
 FIT_POINTS = 1024
 """Decay curves are read off at about this many points; they are smooth."""
@@ -38,7 +52,10 @@ FIT_POINTS = 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acoustics:
-    """Measured acoustics of one response; NaN where the decay does not reach far enough.
+    """Measured acoustics of one response.
+
+    Times are NaN where the decay does not reach far enough or is as short as a filter's ringing:
+    an anechoic response has none.
 
     Attributes:
         band_hz: octave-band centres of the per-band values.
@@ -46,7 +63,7 @@ class Acoustics:
         edt_s: early decay time per band.
         rt60_broadband_s, edt_broadband_s: of everything above the lowest band's lower edge.
         c50_db: early (50 ms) to late energy, broadband; inf where nothing is late.
-        drr_db: energy up to 2.5 ms after the direct arrival to the rest, broadband.
+        drr_db: energy up to 2.5 ms after the direct arrival to the rest, broadband; inf above 28.
         direct_delay_s: arrival of the direct sound after emission.
     """
 
@@ -64,27 +81,35 @@ class Acoustics:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Band:
-    """Bins [first, first + len(gain)) of the spectrum, times gain, back at length n."""
+    """Bins [first, first + len(gain)) of the spectrum, times gain, back at length n.
+
+    EDT, T20 and T30 below `shortest_s` are the filter's.
+    """
 
     first: int
     gain: NDArray[np.float32]
     n: int
+    shortest_s: tuple[float, float, float]
 
 
 @lru_cache(maxsize=64)
 def _bands(sample_rate: int, n_fft: int, band_hz: tuple[float, ...]) -> tuple[_Band, ...]:
     """Broadband first, then every band."""
     freq_hz = np.arange(n_fft // 2 + 1) * sample_rate / n_fft
-    edge = np.maximum(freq_hz, 1e-3) / (band_hz[0] / np.sqrt(2))
+    edge_hz = band_hz[0] / np.sqrt(2)
+    edge = np.maximum(freq_hz, 1e-3) / edge_hz
     above = (1.0 / np.sqrt(1.0 + edge**-12.0)).astype(np.float32)
-    out = [_Band(first=0, gain=above, n=n_fft)]
+    least_s = LEAST_BROADBAND / edge_hz  # the early decay lies above the ringing
+    out = [_Band(first=0, gain=above, n=n_fft, shortest_s=(0.0, least_s, least_s))]
     for centre in band_hz:
         first = int(centre / 4 / sample_rate * n_fft)
         last = min(int(centre * 2.8 / sample_rate * n_fft) + 1, n_fft // 2)
         f = np.maximum(freq_hz[first : last + 1], 1e-3) / centre
         gain = 1.0 / np.sqrt(1.0 + (np.sqrt(2) * (f - 1.0 / f)) ** 6)
         n = scipy.fft.next_fast_len(2 * last + 2, real=True) if last < n_fft // 2 else n_fft
-        out.append(_Band(first=first, gain=gain.astype(np.float32), n=n))
+        least_s = LEAST_BANDWIDTHS * np.sqrt(2) / centre
+        shortest_s = (least_s, least_s, least_s)
+        out.append(_Band(first=first, gain=gain.astype(np.float32), n=n, shortest_s=shortest_s))
     return tuple(out)
 
 
@@ -114,6 +139,7 @@ def measure(
         signal = scipy.fft.irfft(part, n=band.n, workers=1)
         result = np.empty(5)
         _decay(signal, band.n * sample_rate / n_fft, direct_delay_s, length_s, result)
+        result[:3][result[:3] < band.shortest_s] = np.nan
         rows.append(result)
     broadband, *bands = rows
     edt, t20, t30 = (tuple(float(row[k]) for row in bands) for k in range(3))
@@ -127,7 +153,7 @@ def measure(
         rt60_broadband_s=float(broadband[1] if np.isnan(broadband[2]) else broadband[2]),
         edt_broadband_s=float(broadband[0]),
         c50_db=float(broadband[3]),
-        drr_db=float(broadband[4]),
+        drr_db=math.inf if broadband[4] > MOST_DRR_DB else float(broadband[4]),
         direct_delay_s=direct_delay_s,
     )
 
