@@ -181,3 +181,76 @@ def test_the_render_key_follows_the_audio_and_not_where_the_spec_came_from() -> 
     assert render_key(dataclasses.replace(spec, highpass_hz=20.0), "foa") != key
     other = dataclasses.replace(spec.room, size_m=(5.0, 4.0, 3.000001))
     assert render_key(dataclasses.replace(spec, room=other), "foa") != key
+
+
+def changed_deep(changes: dict[str, Any]) -> SceneSpec:
+    """`hand_made` with values replaced at dotted paths of its JSON."""
+    plain = json.loads(hand_made().to_json())
+    for path, value in changes.items():
+        at: Any = plain
+        *steps, last = path.split(".")
+        for step in steps:
+            at = at[int(step)] if step.isdigit() else at[step]
+        at[last] = value
+    return SceneSpec.from_json(json.dumps(plain))
+
+
+CLIP = "emitters.0.events.0.clip"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"room.id": "other/test/0"},
+        {"room.rt60_s": [0.3]},
+        {"room.materials": ["brick"] * 6},
+        {"emitters.0.id": "talker", "emitters.0.group": "Ann"},
+        {f"{CLIP}.id": "moved/b", f"{CLIP}.corpus": "speech", f"{CLIP}.file_digest": "f"},
+        {f"{CLIP}.labels": ["dog"], f"{CLIP}.group": "g", f"{CLIP}.fold": "1"},
+        {f"{CLIP}.licence": "CC0-1.0", f"{CLIP}.caption": "a bark"},
+    ],
+    ids=lambda changes: ",".join(changes),
+)
+def test_names_and_descriptions_leave_the_render_key(changes: dict[str, Any]) -> None:
+    assert render_key(changed_deep(changes), "foa") == render_key(hand_made(), "foa")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"sample_rate": 16001},
+        {"n_samples": 32001},
+        {"room.size_m": [5.0, 4.0, 3.000001]},
+        {"room.band_hz": [1001.0]},
+        {"room.absorption": [[0.2]] * 5 + [[0.21]]},
+        {"air.temperature_c": 21.0},
+        {"air.humidity_pct": 51.0},
+        {"air.pressure_kpa": 100.0},
+        {"air.speed_of_sound_mps": 344.0},
+        {"listener.0.position_m": [1.0, 1.0, 1.1]},
+        {"listener.0.yaw_deg": 1.0},
+        {"listener.0.pitch_deg": 1.0},
+        {"listener.0.roll_deg": 1.0},
+        {"emitters.0.keyframes.0.position_m": [2.0, 1.0, 1.1]},
+        {"emitters.0.events.0.role": "interferer"},
+        {f"{CLIP}.digest": "e"},
+        {"emitters.0.events.0.onset_s": 0.6},
+        {"emitters.0.events.0.start_s": 0.1},
+        {"emitters.0.events.0.duration_s": 1.1},
+        {"emitters.0.events.0.active_start_s": 0.1},
+        {"emitters.0.events.0.active_end_s": 0.9},
+        {"emitters.0.events.0.gain": 1.1},
+        {"emitters.0.events.0.fade_in_s": 0.1},
+        {"emitters.0.events.0.fade_out_s": 0.1},
+        {"snr_db": 3.0},
+        {"sir_db": 3.0},
+        {"snr_reference": "all_channels"},
+        {"response_s": 0.41},
+        {"highpass_hz": 20.0},
+    ],
+    ids=lambda changes: ",".join(changes),
+)
+def test_whatever_shapes_the_audio_or_its_levels_is_in_the_render_key(
+    changes: dict[str, Any],
+) -> None:
+    assert render_key(changed_deep(changes), "foa") != render_key(hand_made(), "foa")

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from scenesynth.records import from_json, to_json, to_plain
 from scenesynth.room.model import Air, Room, Vector
@@ -219,14 +219,26 @@ class SceneSpec:
 def render_key(spec: SceneSpec, format_name: str) -> str:
     """Digest of all that decides the audio of one format: spec, clips' content, render version.
 
-    The origin (recipe, seed, index, split, attempt) is left out, so that an edit of a recipe
-    leaves the keys of the scenes that it did not change.
+    Where the spec came from (recipe, seed, index, split, attempt), names and descriptions are left
+    out, so that neither the edit of a recipe nor a moved or relabelled clip changes the keys of
+    scenes that sound as before.
     """
-    plain = to_plain(spec)
-    del plain["origin"]
     payload = json.dumps(
-        {"spec": plain, "format": format_name, "render": RENDER_VERSION},
+        {"spec": _audible(spec), "format": format_name, "render": RENDER_VERSION},
         sort_keys=True,
         separators=(",", ":"),
     )
     return hashlib.sha256(payload.encode()).hexdigest()[:32]
+
+
+def _audible(spec: SceneSpec) -> dict[str, Any]:
+    """The spec as plain data without what changes no sample."""
+    plain: dict[str, Any] = to_plain(spec)
+    del plain["origin"]
+    for name in ("id", "rt60_s", "materials"):
+        del plain["room"][name]
+    for emitter in plain["emitters"]:
+        del emitter["id"], emitter["group"]
+        for event in emitter["events"]:
+            event["clip"] = event["clip"]["digest"]
+    return plain
