@@ -388,9 +388,7 @@ def test_a_preview_writes_pictures_and_wavs(rendered: Path, tmp_path: Path) -> N
     first, *_, last = result.stdout.splitlines()
     picture = tmp_path / "pictures" / "train-00000002.png"
     assert first == f"train-00000002  {picture}"
-    assert last == (
-        f"1 picture and wav files in {tmp_path / 'pictures'} (4 of 4 scenes are rendered)"
-    )
+    assert last == (f"1 picture with wav files in {tmp_path / 'pictures'}, of 4 rendered scenes")
     image = np.asarray(matplotlib.image.imread(picture))
     assert image.shape == (1060, 1600, 4)
     assert image[..., :3].std() > 0.1
@@ -424,7 +422,7 @@ def test_a_preview_works_while_a_dataset_is_being_rendered(rendered: Path, tmp_p
     (out / "commits" / "0.json").unlink()
     shown = call("preview", out, "--scene", 3, "--out", tmp_path / "pictures")
     assert shown.exit_code == 0, shown.output
-    assert "(2 of 4 scenes are rendered)" in shown.stdout
+    assert "of 2 rendered scenes (2 more are not there yet" in shown.stdout
     assert shown.stdout.startswith("train-00000003 ")
     assert last_line(refused("preview", out, "--scene", 1)) == (
         f"Error: --scene 1: not rendered yet; 2 of 4 scenes of {out} are"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import matplotlib as mpl
@@ -12,6 +13,9 @@ import pytest
 import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 from oracles_scene import RATE, plane_wave_scene
 
 from scenesynth.preview.directions import estimate_directions, to_angles, to_vectors
@@ -19,6 +23,7 @@ from scenesynth.preview.export import export_gain
 from scenesynth.preview.figure import DPI, SIZE_INCHES
 from scenesynth.preview.files import write_preview
 from scenesynth.preview.over_time import log_spectrogram
+from scenesynth.preview.plan import draw_plan
 from scenesynth.preview.text import drawable, number
 from scenesynth.preview.view import view_of
 from scenesynth.store.schema import Scene
@@ -78,7 +83,7 @@ def test_reasons_for_doubt_are_named() -> None:
         return [s.estimate.doubt for s in view.soundings if s.estimate is not None]
 
     assert doubts({**first, "local_snr_db": 2.0}) == ["noise is strong (local SNR 2 dB)"]
-    assert doubts({**first, "drr_db": -9.0}) == ["reverberation is strong (DRR -9 dB)"]
+    assert doubts({**first, "drr_db": -9.0}) == ["reverberation is strong (DRR \N{MINUS SIGN}9 dB)"]
     overlapping = {**second, "dry_onset_s": 0.0, "wet_onset_s": 0.0, "frame_start": 0}
     assert doubts(first, overlapping)[0] == "others sound along; from its first 0.2 s"
     assert doubts(first, second) == ["", ""]
@@ -201,6 +206,9 @@ def test_drawable_keeps_what_the_font_has() -> None:
 def test_numbers_carry_sign_and_unit() -> None:
     assert number(-3.14159, "dB", 2) == "\N{MINUS SIGN}3.14 dB"
     assert number(3.0, "°", 0, sign=True) == "+3°"
+    assert number(-0.3, "°", 0, sign=True) == number(0.3, "°", 0, sign=True) == "0°"
+    assert number(-0.3, "°", 1, sign=True) == "\N{MINUS SIGN}0.3°"
+    assert number(float("inf"), "dB") == "\N{INFINITY} dB"
     assert number(None) == number(float("nan")) == "\N{EN DASH}"
 
 
@@ -214,6 +222,28 @@ def test_a_crowded_scene_is_drawn(tmp_path: Path) -> None:
     directions = [(f"voice {n}", 17.0 * n, 0.0) for n in range(14)]
     preview = write_preview(plane_wave_scene(directions, seconds=3.0), tmp_path)
     assert len(preview.lines) == 14
+
+
+@pytest.mark.parametrize("size_m", [(6.0, 4.5, 3.0), (4.4, 12.0, 3.0), (14.0, 4.0, 3.0)])
+def test_texts_of_the_plan_cover_neither_each_other_nor_the_key(
+    size_m: tuple[float, float, float],
+) -> None:
+    directions = [("a dog barks", 40.0, 0.0), ("speech", 60.0, 10.0), ("telephone", -80.0, 0.0)]
+    view = view_of(plane_wave_scene(directions))
+    room = replace(view.spec.room, size_m=size_m)
+    figure = Figure(figsize=SIZE_INCHES, dpi=DPI)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    axes = figure.add_subplot(figure.add_gridspec(2, 1, left=0.045, right=0.40)[0])
+    draw_plan(axes, replace(view, spec=replace(view.spec, room=room)), renderer)
+    figure.draw(renderer)
+    legend = axes.get_legend()
+    assert legend is not None
+    texts = [note for note in axes.texts if note.get_text()]
+    # Of a note the text alone, without the line that leads to its point.
+    boxes = [Text.get_window_extent(text, renderer) for text in (*texts, axes.xaxis.label)]
+    boxes += [legend.get_window_extent(renderer)]
+    assert len(texts) == 4
+    assert not [(a, b) for a, b in combinations(boxes, 2) if a.overlaps(b)]
 
 
 def test_drawing_leaves_the_style_of_others_alone(tmp_path: Path) -> None:

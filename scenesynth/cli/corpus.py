@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -161,7 +162,7 @@ def _describe(opened: Corpus, path: Path) -> None:
     click.echo(
         table(
             [
-                ("classes", f"{len(opened.classes)}: {counted(dict(opened.classes))}"),
+                ("classes", _classes(opened.classes)),
                 ("groups", f"{len({clip.group for clip in clips}):,}"),
                 (
                     "length",
@@ -175,6 +176,11 @@ def _describe(opened: Corpus, path: Path) -> None:
         )
     )
     _list_rejected(opened.rejected, SHOWN_REJECTED, path)
+
+
+def _classes(classes: Mapping[str, int]) -> str:
+    n_named = sum(name != "" for name in classes)
+    return f"{n_named}: {counted(dict(classes), unnamed='without a label')}"
 
 
 def _check_pack(path: Path) -> int:

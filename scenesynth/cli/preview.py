@@ -94,9 +94,14 @@ def preview(uri: str, scene: int | None, n_random: int | None, seed: int, out: P
         for line in written.lines:
             click.echo(f"  {line}")
     click.echo(
-        f"{plural(len(numbers), 'picture')} and wav files in {folder} "
-        f"({len(dataset):,} of {plural(dataset.n_promised, 'scene')} are rendered)"
+        f"{plural(len(numbers), 'picture')} with wav files in {folder}, of "
+        f"{plural(len(dataset), 'rendered scene')}{_waiting(dataset)}"
     )
+
+
+def _waiting(dataset: Dataset) -> str:
+    missing = dataset.n_promised - len(dataset)
+    return f" ({missing:,} more are not there yet or were left out)" if missing else ""
 
 
 def _draw(n_scenes: int, wanted: int, seed: int) -> list[int]:

@@ -12,6 +12,7 @@ from scenesynth.preview.view import Sounding, View
 
 INK = "#222222"
 QUIET = "#6A6A6A"
+SNR = "Target / noise (SNR)"
 MAX_DIRECTIONS = 6
 MAX_DOUBTS = 3
 ROWS = 20  # lines of text that fit: 5 ratios, 3 for T60, 8 for directions, notes and gaps
@@ -36,13 +37,16 @@ def draw_facts(axes: Axes, view: View, export: str) -> None:
 def _draw_ratios(axes: Axes, view: View, y: float) -> float:
     row = view.row
     _heads(axes, y, [(0, "Ratios", "left"), (0.42, "requested", "right"), (0.6, "got", "right")])
-    lines = [("Target / noise (SNR)", row["snr_requested_db"], row["snr_achieved_db"], 2)]
+    lines = [(SNR, row["snr_requested_db"], row["snr_achieved_db"], 2)]
     if row["sir_requested_db"] is not None or row["sir_achieved_db"] is not None:
         lines.append(("Target / interferer", row["sir_requested_db"], row["sir_achieved_db"], 2))
     lines += [("Direct / reverb. (DRR)", None, row["drr_db"], 1)]
     lines += [("Clarity C50", None, row["c50_db"], 1)]
     for n, (name, asked, got, digits) in enumerate(lines, start=1):
         _cell(axes, 0, y + n, name)
+        if name == SNR and not any(s.role == "noise" for s in view.soundings):
+            _cell(axes, 0.6, y + n, "no noise", ha="right", color=QUIET)
+            continue
         _cell(axes, 0.42, y + n, number(asked, "dB", digits), ha="right")
         _cell(axes, 0.6, y + n, number(got, "dB", digits), ha="right")
     listener = view.spec.listener[0]
@@ -74,9 +78,16 @@ def _draw_t60(axes: Axes, view: View, y: float) -> float:
         _bands_row(axes, y + 1, "Requested", at, asked)
     else:
         _cell(axes, 0, y + 1, "Requested")
-        _cell(axes, 0.27, y + 1, "follows from the walls' materials", color=QUIET)
+        _cell(axes, 0.27, y + 1, _untold_t60(view), color=QUIET)
     _bands_row(axes, y + 2, "Measured", at, got)
     return y + 3
+
+
+def _untold_t60(view: View) -> str:
+    """Why no reverberation time was requested."""
+    if all(share == 1 for wall in view.spec.room.absorption for share in wall):
+        return "none: the walls absorb everything"
+    return "follows from the walls' materials"
 
 
 def _bands_row(

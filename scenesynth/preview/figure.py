@@ -102,9 +102,10 @@ def _direction_title(name: str, view: View) -> str:
         return f"{name} as labelled ({view.format} holds no direction)"
     if name == "Azimuth":
         return (
-            f"{name}: label (band) and onsets in the audio (points; pale and small = diffuse, weak)"
+            f"{name}: labels (bands; noise dashed), onsets in the audio (points; "
+            f"small, pale = weak, diffuse)"
         )
-    return f"{name}: the same"
+    return f"{name}, likewise"
 
 
 def _share_time(axes: list[Axes], duration_s: float) -> None:

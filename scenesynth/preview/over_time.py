@@ -57,8 +57,8 @@ def draw_waveforms(axes: Axes, view: View, channel_names: tuple[str, ...]) -> No
     loudness = 20 * np.log10(max(float(np.sqrt(np.mean(shown[0] ** 2))), 1e-12))
     hidden = len(view.audio) - len(shown)
     axes.set_title(
-        f"Waveform{'s' if len(shown) > 1 else ''}: peak {number(20 * np.log10(peak))} dBFS, "
-        f"RMS of {channel_names[0]} {number(loudness)} dBFS"
+        f"Waveform{'s' if len(shown) > 1 else ''}: peak {number(20 * np.log10(peak), sign=True)}, "
+        f"RMS of {channel_names[0]} {number(loudness, sign=True)} dB re full scale"
         + (f" (first 4 of {len(view.audio)} channels)" if hidden else ""),
         loc="left",
     )

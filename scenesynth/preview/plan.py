@@ -23,7 +23,7 @@ def draw_plan(axes: Axes, view: View, renderer: RendererBase) -> None:
     length, width, height = view.spec.room.size_m
     margin = 0.09 * max(length, width)
     axes.set(xlim=(-margin, length + margin), ylim=(-margin, width + margin))
-    axes.set_aspect("equal", anchor="N")
+    axes.set_aspect("equal", anchor="NW")
     axes.add_patch(Rectangle((0, 0), length, width, fc="#FAFAF7", ec=INK, lw=2, zorder=0.2))
     axes.set_xlabel("x in m", loc="left")
     axes.set_ylabel("y in m")
@@ -47,17 +47,35 @@ def draw_plan(axes: Axes, view: View, renderer: RendererBase) -> None:
             labels.append(_plan_label(emitter, first[emitter.id]))
     _draw_listener(axes, view)
     ear = view.spec.listener[0].position_m[:2]
-    walls = axes.transData.transform([(0, 0), (length, width)])
+    # Before this, display coordinates are those of axes that still fill their whole cell.
+    axes.apply_aspect()
     place_labels(
         axes,
         renderer,
         labels,
         away_from=ear,
-        inside=Bbox(walls).padded(-3),
+        inside=_room_for_labels(axes, view),
         taken=_occupied(axes, view),
         fontsize=8.5,
     )
     _draw_key(axes, view)
+
+
+def _room_for_labels(axes: Axes, view: View) -> Bbox:
+    """Display box of the room, and of what is free to the right of a narrow one."""
+    length, width, _ = view.spec.room.size_m
+    (left, bottom), (right, top) = axes.transData.transform([(0, 0), (length, width)])
+    cell_right = _cell_right(axes) * axes.figure.bbox.width
+    return Bbox.from_extents(left, bottom, max(right, cell_right), top).padded(-3)
+
+
+def _cell_right(axes: Axes) -> float:
+    """Right end of the axes' cell, of which they fill a part, as a share of the figure's width."""
+    spec = axes.get_subplotspec()
+    assert spec is not None
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    return float(spec.get_position(figure).x1)
 
 
 def _draw_key(axes: Axes, view: View) -> None:
@@ -72,7 +90,8 @@ def _draw_key(axes: Axes, view: View) -> None:
     axes.legend(
         handles=handles,
         loc="upper right",
-        bbox_to_anchor=(1.0, -0.055),
+        bbox_to_anchor=(_cell_right(axes), axes.get_position().y0 - 0.021),
+        bbox_transform=axes.figure.transFigure,
         ncols=len(handles),
         frameon=False,
         fontsize=8.5,
@@ -135,11 +154,13 @@ def _heading(view: View) -> tuple[float, float]:
 
 
 def _occupied(axes: Axes, view: View) -> list[Bbox]:
-    """Display boxes of all markers, and of points along each dotted line and the heading."""
+    """Display boxes of all markers, and of points along dotted lines, heading and right wall."""
     ear = view.spec.listener[0]
     front = _heading(view)
+    length, width, _ = view.spec.room.size_m
     ends = [key.position_m[:2] for emitter in view.spec.emitters for key in emitter.keyframes]
     lines = [(ear.position_m[:2], end) for end in [*ends, front]]
+    lines.append(((length, 0.0), (length, width)))
     along = np.linspace(0, 1, 14)[:, None]
     dots = np.concatenate([np.array(a) * (1 - along) + np.array(b) * along for a, b in lines])
     markers = axes.transData.transform(np.array([ear.position_m[:2], *ends]))

@@ -17,10 +17,13 @@ from matplotlib.ft2font import FT2Font
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 FONT = "DejaVu Sans"  # ships with matplotlib, so a picture looks the same everywhere
 EN_DASH, MINUS, TIMES = "\N{EN DASH}", "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
+INFINITY = "\N{INFINITY}"
+TEXT_WEIGHT = 8.0
+"""How much worse it is to cover a text than a dot of a line or a marker."""
 HALO = [withStroke(linewidth=2.5, foreground="white", alpha=0.9)]
 
 
@@ -41,10 +44,12 @@ def drawable(text: str, limit: int = 28) -> str:
 
 
 def number(value: float | None, unit: str = "", digits: int = 1, sign: bool = False) -> str:
-    """A number with its unit, or a dash where there is none."""
+    """A number with its unit, or a dash where there is none. Zero has no sign."""
     if value is None or math.isnan(value):
         return EN_DASH
-    text = f"{value:{'+' if sign else ''}.{digits}f}".replace("-", MINUS)
+    text = f"{value:{'+' if sign else ''}.{digits}f}".replace("-", MINUS).replace("inf", INFINITY)
+    if not text.strip(f"+{MINUS}0."):
+        text = text.lstrip(f"+{MINUS}")
     return f"{text}{unit if unit == '°' or not unit else f' {unit}'}"
 
 
@@ -74,6 +79,7 @@ def place_labels(
         taken: display boxes that no label may cover, such as markers.
     """
     boxes = list(taken)
+    weights = [1.0] * len(boxes)
     for point, text, colour in items:
         at = tuple(axes.transData.transform(point))
         size = _note(axes, point, text, colour, (0.0, 0.0), style)
@@ -81,9 +87,10 @@ def place_labels(
         size.remove()
         offsets = _rings(point, away_from)
         places = [_box(at, o, extent.width, extent.height, axes.figure.dpi) for o in offsets]
-        box, offset = _freest(places, offsets, boxes, inside)
+        box, offset = _freest(places, offsets, boxes, weights, inside)
         _note(axes, point, text, colour, offset, style)
         boxes.append(box)
+        weights.append(TEXT_WEIGHT)
 
 
 def _rings(point: tuple[float, float], away_from: tuple[float, float]) -> list[tuple[float, float]]:
@@ -93,7 +100,7 @@ def _rings(point: tuple[float, float], away_from: tuple[float, float]) -> list[t
     angles.sort(key=lambda angle: -math.cos(angle - away))
     return [
         (radius * math.cos(angle), radius * math.sin(angle))
-        for radius in (11, 22, 34, 48, 64)
+        for radius in (11, 22, 34, 48, 64, 82, 102)
         for angle in angles
     ]
 
@@ -142,21 +149,24 @@ def _freest(
     places: Sequence[Bbox],
     offsets: Sequence[tuple[float, float]],
     boxes: Sequence[Bbox],
+    weights: Sequence[float],
     inside: Bbox,
 ) -> tuple[Bbox, tuple[float, float]]:
     """The first place that covers and leaves nothing, else the one that does so least."""
     taken = np.array([box.extents for box in boxes]).reshape(-1, 4)
+    weight = np.array(weights)
     costs = []
     for place in places:
-        outside = place.width * place.height - _overlap(place, np.array([inside.extents]))
-        costs.append(_overlap(place, taken) + 4 * outside)
+        outside = place.width * place.height - float(_overlap(place, [inside.extents])[0])
+        costs.append(float(weight @ _overlap(place, taken)) + 4 * outside)
         if costs[-1] < 1e-6:
             break
     best = costs.index(min(costs))
     return places[best], offsets[best]
 
 
-def _overlap(box: Bbox, others: NDArray[np.float64]) -> float:
-    """Area of `box` that `others`, rows of x0, y0, x1, y1, cover, each on its own."""
-    sides = np.minimum(box.extents[2:], others[:, 2:]) - np.maximum(box.extents[:2], others[:, :2])
-    return float(np.prod(np.maximum(sides, 0.0), axis=1).sum())
+def _overlap(box: Bbox, others: ArrayLike) -> NDArray[np.float64]:
+    """Area of `box` that each of `others`, rows of x0, y0, x1, y1, covers. Shape: [others]."""
+    low, high = np.hsplit(np.asarray(others, dtype=np.float64), 2)
+    sides = np.minimum(box.extents[2:], high) - np.maximum(box.extents[:2], low)
+    return np.asarray(np.prod(np.maximum(sides, 0.0), axis=1))

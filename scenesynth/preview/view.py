@@ -15,6 +15,7 @@ from scenesynth.preview.directions import (
     to_angles,
     to_vectors,
 )
+from scenesynth.preview.text import number
 from scenesynth.render.labels import FRAME_HOP_S, Frames, frames
 from scenesynth.scene.geometry import great_circle_deg
 from scenesynth.scene.spec import SceneSpec
@@ -208,9 +209,9 @@ def _doubt(event: Mapping[str, Any], overlapped: bool, confidence: float) -> str
     if overlapped:
         return f"others sound along; from its first {FIRST_FRAMES * FRAME_HOP_S:g} s"
     if snr is not None and snr < NOISY_BELOW_DB:
-        return f"noise is strong (local SNR {snr:.0f} dB)"
+        return f"noise is strong (local SNR {number(snr, 'dB', 0)})"
     if drr is not None and drr < REVERBERANT_BELOW_DB:
-        return f"reverberation is strong (DRR {drr:.0f} dB)"
+        return f"reverberation is strong (DRR {number(drr, 'dB', 0)})"
     if confidence < DIFFUSE_BELOW:
         return f"onsets disagree (confidence {confidence:.2f})"
     return ""
