@@ -80,7 +80,7 @@ def test_the_gain_sets_the_ratio(target: float, other: float, request_db: float)
 def test_a_ratio_needs_both_parts() -> None:
     assert ratio_db(0.0, 1.0) is None
     assert ratio_db(1.0, 0.0) is None
-    with pytest.raises(ContentError, match="train-7: energy of the targets while the noise sounds"):
+    with pytest.raises(ContentError, match="train-7: energy of the targets over the span of the"):
         gain_for_ratio(10.0, 0.0, 1.0, what="noise", scene="train-7")
     with pytest.raises(ContentError, match="energy of the interferers"):
         gain_for_ratio(10.0, 1.0, 0.0, what="interferers", scene="s")

@@ -470,7 +470,7 @@ def test_a_ratio_of_parts_that_never_meet_is_a_content_error(noise_onset_s: floa
     late_noise = noise_at((5.0, 1.0, 2.0), event("hum", noise_onset_s, "noise", duration_s=0.04))
     spec = scene(target(event("click", 0.0)), late_noise, room=room(1.0), snr_db=10.0)
     spec = replace(spec, highpass_hz=0.0, n_samples=round((noise_onset_s + 0.05) * RATE))
-    with pytest.raises(ContentError, match="targets while the noise sounds"):
+    with pytest.raises(ContentError, match="targets over the span of the noise"):
         render_scene(spec, CLIPS)
 
 

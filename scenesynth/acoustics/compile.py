@@ -63,7 +63,7 @@ def ensure_compiled(
             missing = _missing(folder, calls)
             if not missing:
                 return False
-            say(f"compiling kernels, once for this machine (cached in {folder})")
+            say(f"compiling kernels, once for this machine: half a minute or so (cache: {folder})")
             for name, call in missing.items():
                 call()
                 _mark(folder, name).touch()

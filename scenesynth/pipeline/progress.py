@@ -68,13 +68,16 @@ class Tally:
         """The state in one line: scenes, times real time, bytes, time to go, failures."""
         fresh = self.committed + self.partial
         done = self.before + fresh
+        if not fresh:
+            there = f", {self.before} are there already" if self.before else ""
+            return f"rendering {_counted(self.scenes - self.before, 'scene')}{there}"
         elapsed = now - self.began
         parts = [f"{done}/{self.scenes} scenes", f"{100 * done // max(self.scenes, 1):3d} %"]
-        if fresh and elapsed > 0:
+        if elapsed > 0:
             rate = fresh / elapsed
             parts += [f"{rate:.1f} scenes/s", f"{rate * self.scene_s:.0f}x real time"]
         parts.append(format_bytes(self.n_bytes))
-        if fresh and elapsed > 0:
+        if elapsed > 0:
             parts.append(f"{format_time((self.scenes - done) * elapsed / fresh)} to go")
         counts = {
             "redrawn": self.redraws,
@@ -158,8 +161,8 @@ def summary(outcome: Outcome) -> str:
         return "nothing left to do: all shards are there"
     speed = outcome.audio_s / outcome.seconds if outcome.seconds > 0 else 0.0
     text = (
-        f"{outcome.scenes} scenes ({format_time(outcome.audio_s)} of audio) rendered in "
-        f"{format_time(outcome.seconds)}, {speed:.0f}x real time"
+        f"{_counted(outcome.scenes, 'scene')} ({format_time(outcome.audio_s)} of audio) rendered "
+        f"in {format_time(outcome.seconds)}, {speed:.0f}x real time"
     )
     counts = {
         "draws repeated": outcome.redraws,
@@ -170,6 +173,10 @@ def summary(outcome: Outcome) -> str:
     if outcome.state == "drained":
         text += "\nended early; give the same command again to go on"
     return text + (f"\n{outcome.message}" if outcome.message else "")
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def format_bytes(n: float) -> str:

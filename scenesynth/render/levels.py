@@ -45,8 +45,8 @@ def gain_for_ratio(
     for name, energy in (("targets", signal_energy), (what, other_energy)):
         if not (math.isfinite(energy) and energy > 0):
             raise ContentError(
-                f"scene {scene}: energy of the {name} while the {what} sounds is {energy:g}, so no "
-                f"gain gives the requested ratio of {ratio_db:g} dB; draw the scene again"
+                f"scene {scene}: energy of the {name} over the span of the {what} is {energy:g}, "
+                f"so no gain gives the requested ratio of {ratio_db:g} dB; draw the scene again"
             )
     return math.sqrt(signal_energy / other_energy) * 10 ** (-ratio_db / 20)
 
