@@ -483,6 +483,39 @@ def test_few_noise_clips_give_segments_shifted_against_each_other(tmp_path: Path
             assert all(b - a >= 0.5 for a, b in pairwise(ordered))
 
 
+def test_noise_plays_no_clip_of_the_targets_as_long_as_there_are_others(tmp_path: Path) -> None:
+    """One folder given as sources and as noise: a target must not be its own noise."""
+    recipe = small_recipe(
+        tmp_path,
+        splits={"train": {"share": 1}},
+        targets={"emitters": 2},
+        interferers={},
+        noise={"emitters": 2, "snr_db": 10},
+    )
+    clips = [make_clip(f"{n}", "hum", 20.0, group=f"{n // 2}") for n in range(12)]
+    corpora = {name: FakeCorpus(clips) for name in ("sources", "noise")}
+    for index in range(100):
+        spec = sample_scene(recipe, corpora, index=index)
+        heard = {e.clip.group for m in spec.emitters for e in m.events if e.role != "noise"}
+        assert not heard & {m.events[0].clip.group for m in of_role(spec, "noise")}
+
+
+def test_noise_from_the_targets_own_clip_is_another_part_of_it(tmp_path: Path) -> None:
+    recipe = small_recipe(
+        tmp_path, splits={"train": {"share": 1}}, noise={"emitters": 1, "snr_db": 10}
+    )
+    clip = make_clip("bed", "hum", 20.0)
+    corpora = {name: FakeCorpus([clip]) for name in ("sources", "noise")}
+    for index in range(100):
+        spec = sample_scene(recipe, corpora, index=index)
+        target, noise = (emitter.events[0] for emitter in spec.emitters)
+        lags = [event.onset_s - event.start_s for event in (target, noise)]
+        assert abs(lags[0] - lags[1]) >= 0.5
+    short = {name: FakeCorpus([make_clip("bed", "hum", 4.0)]) for name in ("sources", "noise")}
+    with pytest.raises(ContentError, match=r"noise0: clip bed \(4 s\) holds no further segment"):
+        sample_scene(recipe, short, index=0)
+
+
 def test_a_noise_clip_too_short_for_a_second_segment_is_a_content_error(tmp_path: Path) -> None:
     recipe = small_recipe(
         tmp_path, splits={"train": {"share": 1}}, noise={"emitters": 2, "snr_db": 10}

@@ -96,9 +96,12 @@ def sample_layer(
 
 
 def sample_noise(
-    noise: Noise, pool: Pool, stage: Stage, occupied: Sequence[Vector]
+    noise: Noise, pool: Pool, stage: Stage, others: Sequence[Emitter]
 ) -> tuple[Emitter, ...]:
     """Noise emitters: independent clips or segments, or one segment on all (`coherent`).
+
+    Args:
+        others: the targets and interferers, whose places and clips are avoided.
 
     Raises:
         ContentError: too few or too short clips for independent segments, or no place.
@@ -110,7 +113,7 @@ def sample_noise(
         if noise.coherent and segments:
             segments.append(segments[0])
         else:
-            segments.append(_segment(noise, pool, stage, k, segments))
+            segments.append(_segment(noise, pool, stage, k, segments, others))
         part, onset = segments[k]
         level = _level(noise.level_dbfs, "noise", stage, 0 if noise.coherent else k)
         event = make_event(
@@ -121,7 +124,7 @@ def sample_noise(
             noise.placement,
             stage.room,
             stage.listener,
-            [*occupied, *(emitter.keyframes[0].position_m for emitter in emitters)],
+            [emitter.keyframes[0].position_m for emitter in (*others, *emitters)],
             stage.table,
             stage.draws.rng("noise.position", k),
         )
@@ -276,19 +279,28 @@ def _place_all(
 
 
 def _segment(
-    noise: Noise, pool: Pool, stage: Stage, k: int, before: Sequence[tuple[Part, int]]
+    noise: Noise,
+    pool: Pool,
+    stage: Stage,
+    k: int,
+    before: Sequence[tuple[Part, int]],
+    others: Sequence[Emitter],
 ) -> tuple[Part, int]:
-    """A part of a noise clip and its onset, independent of the segments before it."""
-    word = stage.draws.rng("noise.clip", k).word()
-    labels = noise.labels or None
-    used = {part.clip.group for part, _ in before}
-    try:
-        clip = pool.pick(word, labels=labels, exclude_groups=used)
-    except ContentError:
-        if not used:
-            raise
-        clip = pool.pick(word, labels=labels)
+    """A part of a noise clip and its onset, independent of the segments before it and of `others`.
+
+    Another part of a noise clip in use comes before a clip that a target plays.
+    """
+    rate = stage.sample_rate
+    heard = [event for emitter in others for event in emitter.events]
+    clip = _noise_clip(
+        pool,
+        stage.draws.rng("noise.clip", k).word(),
+        noise.labels or None,
+        used={part.clip.group for part, _ in before},
+        heard={event.clip.group for event in heard},
+    )
     lags = [onset - part.start for part, onset in before if part.clip.digest == clip.digest]
+    lags += [round((e.onset_s - e.start_s) * rate) for e in heard if e.clip.digest == clip.digest]
     least = round(LEAST_LAG_S * stage.sample_rate)
     for attempt in range(SEGMENT_TRIES):
         slot = k * SEGMENT_TRIES + attempt
@@ -302,6 +314,19 @@ def _segment(
         f"shifted by {LEAST_LAG_S} s from the {len(lags)} in use; give more or longer noise clips, "
         f"or ask for fewer noise emitters"
     )
+
+
+def _noise_clip(
+    pool: Pool, word: int, labels: tuple[str, ...] | None, *, used: set[str], heard: set[str]
+) -> Clip:
+    """A clip of a group that is neither in use as noise nor heard as a target, if there is one."""
+    for avoided in (used | heard, heard):
+        try:
+            return pool.pick(word, labels=labels, exclude_groups=avoided)
+        except ContentError:
+            if not avoided:
+                raise
+    return pool.pick(word, labels=labels)
 
 
 def _level(level_dbfs: Number, role: Role, stage: Stage, slot: int) -> float:

@@ -172,7 +172,7 @@ def _sample_emitters(
     noise: tuple[Emitter, ...] = ()
     if recipe.noise is not None and not clean:
         pool = _pool(recipe, corpora, split, "noise", recipe.noise)
-        noise = sample_noise(recipe.noise, pool, stage, _positions((*targets, *interferers)))
+        noise = sample_noise(recipe.noise, pool, stage, (*targets, *interferers))
     return targets, interferers, noise
 
 
