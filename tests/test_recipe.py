@@ -210,3 +210,37 @@ def test_the_schema_in_words_shows_defaults_and_choices() -> None:
     assert "snr_db (a number or distribution, required): all wet targets over all wet noise" in text
     assert "order (start | scattered | turns, default start)" in text
     assert "{log_uniform: [low, high]}" in text
+
+
+_BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 10)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (_BOMB, "more than 100000 values, with all anchors written out"),
+        ("a: " + "[" * 20_000, "nested too deeply"),
+        ("? [a, b]\n: 1\n", r"line 1, column 3: \['a', 'b'\] cannot be a key"),
+        ("a: 2020-99-99\n", "not valid YAML.*month"),
+    ],
+    ids=["bomb", "deep", "list as a key", "impossible date"],
+)
+def test_hostile_yaml_is_refused_and_named(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=rf"bad\.yaml: .*{message}"):
+        load_recipe(path)
+
+
+@pytest.mark.parametrize(("text", "value"), [("1e1", 10), ("-2.5e+0", -2.5), ("1E1", 10)])
+def test_a_number_with_an_exponent_is_a_number(text: str, value: float) -> None:
+    recipe = load_recipe("gram", [("noise.snr_db", text)])
+    assert recipe.noise is not None
+    assert recipe.noise.snr_db.low == value
+
+
+def test_a_folder_in_place_of_a_recipe_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot be read \(Is a directory\)"):
+        load_recipe(tmp_path.rename(tmp_path.with_suffix(".yaml")))

@@ -6,7 +6,9 @@ field. A key given twice is an error too, since YAML would silently take the las
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+import itertools
+import re
+from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +23,8 @@ from scenesynth.scene.recipe_records import Recipe
 RECIPE_FOLDER: Final = "room_specs"
 MARK: Final = "targets"
 """Key that every recipe has, and no other file of the folder."""
+MAX_VALUES: Final = 100_000
+"""Values of a file, its anchors written out; a few lines of nested anchors can hold billions."""
 
 
 def load_recipe(name_or_path: str | Path, overrides: Sequence[tuple[str, str]] = ()) -> Recipe:
@@ -69,7 +73,7 @@ def find_recipe(name_or_path: str | Path) -> Path:
     """
     text = str(name_or_path)
     if text.endswith((".yaml", ".yml")):
-        if not Path(text).is_file():
+        if not Path(text).exists():
             raise ConfigError(f"{text}: no such recipe file")
         return Path(text)
     known = list_recipes()
@@ -107,6 +111,10 @@ def _mapping_once(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Hashabl
         if key_node.tag == "tag:yaml.org,2002:merge":
             continue
         key = loader.construct_object(key_node, deep=True)
+        if not isinstance(key, Hashable):
+            raise yaml.constructor.ConstructorError(
+                None, None, f"{key!r} cannot be a key; a key is a name", key_node.start_mark
+            )
         if key in seen:
             raise yaml.constructor.ConstructorError(
                 None, None, f"key {key!r} is given twice", key_node.start_mark
@@ -118,15 +126,36 @@ def _mapping_once(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Hashabl
 _StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_once)
 
 
+# YAML 1.1 takes 1e3 for text, since it has no dot; YAML 1.2 and people take it for a number.
+_StrictLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
+
+
 def _load(text: str) -> Any:
-    return _unshared(yaml.load(text, Loader=_StrictLoader))
+    """Plain data of YAML text.
+
+    Raises:
+        yaml.YAMLError: not YAML, a key twice, or far more than a recipe holds.
+    """
+    try:
+        return _unshared(yaml.load(text, Loader=_StrictLoader), itertools.count(1))
+    except RecursionError:
+        raise yaml.YAMLError("nested too deeply") from None
+    except ValueError as error:
+        # What a date, a whole number or a code point of YAML cannot be.
+        raise yaml.YAMLError(str(error)) from None
 
 
-def _unshared(value: Any) -> Any:
+def _unshared(value: Any, counter: Iterator[int]) -> Any:
     """A copy in which an anchor's uses are separate, so that an override changes one of them."""
+    if next(counter) > MAX_VALUES:
+        raise yaml.YAMLError(f"more than {MAX_VALUES} values, with all anchors written out")
     if isinstance(value, dict):
-        return {key: _unshared(item) for key, item in value.items()}
-    return [_unshared(item) for item in value] if isinstance(value, list) else value
+        return {key: _unshared(item, counter) for key, item in value.items()}
+    return [_unshared(item, counter) for item in value] if isinstance(value, list) else value
 
 
 def _where(error: yaml.YAMLError) -> str:
