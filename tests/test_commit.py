@@ -27,7 +27,7 @@ from scenesynth.store.commit import (
     record_of,
     remove_stale_temporaries,
 )
-from scenesynth.store.layout import audio_key, gain_key, table_key
+from scenesynth.store.layout import ZARR_GROUP, audio_key, gain_key, table_key
 from scenesynth.store.reader import open_dataset
 from scenesynth.store.writer import create_or_open, extend_to
 
@@ -359,3 +359,26 @@ def test_passing_errors_of_the_file_system_stay_worth_another_try(
 ) -> None:
     with pytest.raises(OSError, match=os.strerror(code)), explained(tmp_path):
         raise OSError(code, os.strerror(code))
+
+
+@pytest.mark.parametrize("name", ["00.json", "01.json", "٣.json", "1.json.bak", "x.json"])
+def test_only_a_shard_number_names_a_commit(tmp_path: Path, name: str) -> None:
+    make_dataset(tmp_path)
+    whole = len(open_dataset(tmp_path))
+    (tmp_path / "commits" / name).write_bytes((tmp_path / "commits" / "0.json").read_bytes())
+    assert len(open_dataset(tmp_path)) == whole
+
+
+@pytest.mark.parametrize("kind", ["audio", "gain"])
+def test_damaged_array_metadata_is_not_taken_for_a_damaged_shard(tmp_path: Path, kind: str) -> None:
+    make_dataset(tmp_path)
+    (tmp_path / ZARR_GROUP / "foa" / kind / "zarr.json").write_text("{")
+    with pytest.raises(StoreError, match=r"zarr\.json: missing or damaged") as caught:
+        _read_everything(tmp_path)
+    assert "rm " not in str(caught.value)
+
+
+def test_a_file_in_the_place_of_the_folder_is_not_to_be_made_writable(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=r"a file, not a folder. To go on: give another --out"):
+        create_or_open(tmp_path / "file" / "ds", make_info())

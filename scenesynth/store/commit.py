@@ -16,6 +16,7 @@ import errno
 import fcntl
 import logging
 import os
+import re
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -32,6 +33,7 @@ from scenesynth.store.schema import SCHEMA_VERSION
 
 logger = logging.getLogger(__name__)
 
+_COMMIT: Final = re.compile(r"(0|[1-9][0-9]*)\.json")
 _TMP_PREFIX: Final = ".tmp-"
 _TMP_MAX_AGE_S: Final = 3600.0
 _NO_HARD_LINKS: Final = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
@@ -178,9 +180,7 @@ def list_commits(root: Path) -> list[int]:
     if not folder.is_dir():
         return []
     return sorted(
-        int(path.stem)
-        for path in folder.iterdir()
-        if path.suffix == ".json" and path.stem.isdigit()
+        int(name[1]) for path in folder.iterdir() if (name := _COMMIT.fullmatch(path.name))
     )
 
 
@@ -224,11 +224,12 @@ def explained(root: Path) -> Iterator[None]:
 def _explanation(where: Path, why: str, root: Path, error: OSError) -> str:
     done = _count_commits(root)
     out_of_space = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    remedy = (
-        "free some space (or raise the limit) and give the same command again"
-        if out_of_space
-        else "make the folder writable, or give another --out"
-    )
+    if out_of_space:
+        remedy = "free some space (or raise the limit) and give the same command again"
+    elif error.errno in (errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG):
+        remedy = "give another --out"
+    else:
+        remedy = "make the folder writable, or give another --out"
     safe = f"; {done} committed shards are whole and stay readable" if done else ""
     return f"{where}: cannot write: {why}{safe}. To go on: {remedy}"
 

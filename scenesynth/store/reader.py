@@ -198,8 +198,9 @@ class Dataset:
     def _gains(self, name: str, commit: Commit) -> NDArray[np.float32]:
         key = gain_key(name, commit.shard)
         self._check_size(commit, key)
+        array = self._gain_arrays[name]
         try:
-            gains = self._gain_arrays[name][commit.first : commit.stop]
+            gains = array[commit.first : commit.stop]
         except (ValueError, RuntimeError) as error:
             raise self._corrupt(commit, key, str(error)) from error
         return np.asarray(gains, dtype=np.float32)
@@ -211,8 +212,9 @@ class Dataset:
         key = audio_key(name, commit.shard)
         self._check_size(commit, key)
         gain = float(tables.gains[name][row["index"] - commit.first])
+        array = self.audio[name]
         try:
-            stored = np.asarray(self.audio[name][row["index"], :, : row["n_samples"]])
+            stored = np.asarray(array[row["index"], :, : row["n_samples"]])
         except (ValueError, RuntimeError) as error:
             raise self._corrupt(commit, key, str(error)) from error
         return dequantise(stored, gain, CODECS[self.info.codec])
