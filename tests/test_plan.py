@@ -139,3 +139,36 @@ def test_cpu_levels_follow_the_flags() -> None:
     assert x86_level(f"flags : {v2}") == "x86-64-v2"
     assert x86_level(f"model: x\nflags : {v3}\n") == "x86-64-v3"
     assert x86_level("Features : neon") is None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"hours": 1e9, "scenes": None}, "7,200,000,000,000 scenes make 1,800,000,000,000 shards"),
+        ({"scenes": 4_000_001}, "at most 1,000,000. Ask for fewer --hours or --scenes"),
+        ({"shard_scenes": 10**12}, r"--shard-scenes 1000000000000; must be at most \d+: "),
+    ],
+)
+def test_more_than_can_be_made_is_refused_before_anything_is_promised(
+    tmp_path: Path, corpora: Corpora, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        plan_of(tmp_path / "ds", corpora, **options)
+    assert not (tmp_path / "ds").exists()
+
+
+@pytest.mark.parametrize("layer", ["targets", "interferers", "noise"])
+@pytest.mark.parametrize("split", ["train", "all"])
+def test_a_layer_without_clips_is_refused_before_anything_is_promised(
+    tmp_path: Path, corpora: Corpora, layer: str, split: str
+) -> None:
+    plain: dict[str, Any] = {"noise": {"snr_db": 10}}.get(layer, {})
+    lost = make_recipe(**{layer: {**plain, "labels": ["zebra"]}})
+    with pytest.raises(ConfigError, match=rf"{layer}\.labels = zebra, but corpus"):
+        plan_of(tmp_path / "ds", corpora, recipe=lost, split=split)
+
+
+def test_a_layer_that_is_never_heard_needs_no_clips(tmp_path: Path, corpora: Corpora) -> None:
+    silent = {"snr_db": 10, "corpus": "nowhere"}
+    plan_of(tmp_path, corpora, recipe=make_recipe(noise=silent, clean={"share": 1}))
+    plan_of(tmp_path, corpora, recipe=make_recipe(noise={**silent, "emitters": 0}))

@@ -20,7 +20,7 @@ from scenesynth.errors import ConfigError
 from scenesynth.pipeline.environment import cpu_level, package_versions
 from scenesynth.records import to_plain
 from scenesynth.scene.recipe_records import Recipe
-from scenesynth.scene.sample import max_samples, scene_count
+from scenesynth.scene.sample import check_corpora, max_samples, scene_count
 from scenesynth.scene.spec import RENDER_VERSION
 from scenesynth.scene.splits import find_split, scene_split
 from scenesynth.seeds import rng
@@ -36,6 +36,11 @@ ON_ERROR: Final = ("redraw", "skip", "stop")
 DEFAULT_SHARD_SCENES: Final = 64
 MAX_SHARD_BYTES: Final = 256 << 20
 """Largest shard object, before compression, that the default shard size makes."""
+
+LARGEST_SHARD_BYTES: Final = 4 << 30
+"""Largest shard object, before compression, that may be asked for: a worker holds it in memory."""
+MAX_SHARDS: Final = 1_000_000
+"""Shards of a dataset: each is a handful of files, and a job that the driver keeps in memory."""
 
 _CONVENTIONS: Final = {"mono": "pressure at the listener's centre"}
 _AMBIX: Final = "AmbiX: ACN channel order, SN3D, real, no Condon-Shortley phase"
@@ -179,12 +184,14 @@ def make_plan(
         corpora=_corpora_identity(corpora),
         classes=event_classes(recipe, corpora),
     )
+    wanted = _scenes(scenes, hours, limit, recipe, info)
+    _check_shards(wanted, info)
     return Plan(
         root=root,
         info=info,
         recipe=recipe,
         corpora=corpora,
-        scenes=_scenes(scenes, hours, limit, recipe, info),
+        scenes=wanted,
         limit=limit,
         other_environment=other_environment,
     )
@@ -233,12 +240,15 @@ def _bounds(recipe: Recipe, corpora: Corpora, split: str) -> tuple[int, int | No
     """Longest scene in samples, and how many scenes the recipe can make at most."""
     if split != ALL_SPLITS:
         find_split(recipe, split)
+        check_corpora(recipe, corpora, split)
         return max_samples(recipe, corpora, split), scene_count(recipe, corpora, split)
     if recipe.targets.pick == "each_once":
         raise ConfigError(
             f"--split all: recipe {recipe.name} plays every clip of a split once, so a dataset "
             f"of it holds one split; give --split {' or '.join(recipe.splits.named)}"
         )
+    for name in recipe.splits.named:
+        check_corpora(recipe, corpora, name)
     return max(max_samples(recipe, corpora, name) for name in recipe.splits.named), None
 
 
@@ -274,15 +284,30 @@ def _shard_scenes(
 
     It depends on nothing that may differ in a resumed or extended run.
     """
+    scene = max(f.n_channels for f in formats) * length * CODECS[codec].itemsize
     if given is not None:
         if given < 1:
             raise ConfigError(f"--shard-scenes {given}; must be at least 1")
+        if given > (most := max(1, LARGEST_SHARD_BYTES // scene)):
+            raise ConfigError(
+                f"--shard-scenes {given}; must be at most {most}: one of these scenes may take "
+                f"{scene / 1e6:.3g} MB, and a shard no more than {LARGEST_SHARD_BYTES >> 30} GiB"
+            )
         return given
-    scene = max(f.n_channels for f in formats) * length * CODECS[codec].itemsize
     size = DEFAULT_SHARD_SCENES
     while size > 1 and size * scene > MAX_SHARD_BYTES:
         size //= 2
     return size
+
+
+def _check_shards(scenes: int, info: DatasetInfo) -> None:
+    if shard_count(info, scenes) > MAX_SHARDS:
+        raise ConfigError(
+            f"{scenes:,} scenes make {shard_count(info, scenes):,} shards of "
+            f"{info.shard_scenes}; a dataset holds at most {MAX_SHARDS:,}. Ask for fewer --hours "
+            f"or --scenes, give a larger --shard-scenes, or make several datasets, each with its "
+            f"own --seed"
+        )
 
 
 def _notes(plan: Plan, before: int, stop: int, committed: int) -> tuple[str, ...]:
@@ -298,7 +323,8 @@ def _notes(plan: Plan, before: int, stop: int, committed: int) -> tuple[str, ...
     if plan.scenes < stop and stop > before:
         notes.append(f"{plan.scenes} scenes rounded up to {stop}: whole shards of {size}")
     if stop % size and stop > before:
-        notes.append(f"{stop} scenes do not end on a whole shard of {size}: no extension later")
+        noun = "scene does" if stop == 1 else "scenes do"
+        notes.append(f"{stop} {noun} not end on a whole shard of {size}: no extension later")
     if committed:
         notes.append(f"{committed} of {shard_count(plan.info, stop)} shards are already there")
     return tuple(notes)

@@ -180,6 +180,20 @@ def _positions(emitters: Sequence[Emitter]) -> tuple[Vector, ...]:
     return tuple(emitter.keyframes[0].position_m for emitter in emitters)
 
 
+def check_corpora(recipe: Recipe, corpora: Mapping[str, HasPool], split: str) -> None:
+    """Check that every layer of a recipe finds clips in a split.
+
+    Raises:
+        ConfigError: a layer names a corpus or labels that are not there.
+    """
+    for field, layer in (("targets", recipe.targets), ("interferers", recipe.interferers)):
+        if layer is not None and layer.emitters.high > 0:
+            _pool(recipe, corpora, split, field, layer)
+    noise = recipe.noise
+    if noise is not None and noise.emitters.high > 0 and recipe.clean.share < 1:
+        _pool(recipe, corpora, split, "noise", noise)
+
+
 def _pool(
     recipe: Recipe,
     corpora: Mapping[str, HasPool],

@@ -290,7 +290,8 @@ def _refuse_other_run(root: Path, info: DatasetInfo, other_environment: bool) ->
     if arguments:
         raise StoreError(
             f"{root}: holds a dataset made with other arguments:\n{_listing(arguments)}\n"
-            f"Give the arguments of that run to resume it, or another --out"
+            f"Give the arguments of that run to resume it, or another --out, or --overwrite to "
+            f"delete what is there"
         )
     if environment and not other_environment:
         raise StoreError(
