@@ -270,6 +270,13 @@ def test_a_table_of_another_kind_is_refused(tmp_path: Path, text: str, message: 
         build_index(_table(tmp_path, text))
 
 
+@pytest.mark.parametrize("header", ["path,path", "path,label,labels"])
+def test_a_column_given_twice_is_refused(tmp_path: Path, header: str) -> None:
+    (tmp_path / "clips.csv").write_text(f"{header}\na.wav,b.wav,c\n")
+    with pytest.raises(ConfigError, match=r"clips\.csv: column '(path|labels)' is there twice"):
+        build_index(tmp_path)
+
+
 def test_a_table_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "clips.csv").write_bytes(b"path\n\xff\xfe.wav\n")
     with pytest.raises(ConfigError, match="not a CSV table in UTF-8"):

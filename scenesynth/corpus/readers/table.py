@@ -62,8 +62,10 @@ def _rows(file: Path) -> list[tuple[int, dict[str, str]]]:
     if "path" not in names:
         raise ConfigError(
             f"{file}: no column 'path'; got {', '.join(names) or 'an empty file'}; a clips.csv "
-            f"knows {', '.join(COLUMNS)} and needs only path"
+            f"knows {', '.join(COLUMNS)} and needs only path; columns are separated by commas"
         )
+    if twice := [name for name in COLUMNS if names.count(name) > 1]:
+        raise ConfigError(f"{file}: column {twice[0]!r} is there twice; leave one of them out")
     if not rows:
         raise ConfigError(f"{file}: no rows below the header; one row per clip is needed")
     return rows
