@@ -131,7 +131,7 @@ def _walls(
 def _inverted(
     size_m: Vector, rt60_s: tuple[float, ...], band_hz: tuple[float, ...], air: Air
 ) -> tuple[tuple[float, ...], ...]:
-    """The inversion costs more than a response: many responses of one room share it."""
+    """Many responses of one room share the inversion."""
     return absorption_for_t60(size_m, rt60_s, band_hz, air)
 
 

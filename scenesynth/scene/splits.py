@@ -79,6 +79,6 @@ def scene_room(recipe: Recipe, seed: int, split: str, index: int, attempt: int) 
 
 @lru_cache(maxsize=4096)
 def numbered_room(recipe: Recipe, seed: int, split: str, number: int) -> DrawnRoom:
-    """Room `number` of a split's pool; drawn once per process, for the inversion of T60 is slow."""
+    """Room `number` of a split's pool; drawn once per process."""
     draws = Draws(seed=seed, split=split, index=number)
     return draw_room(recipe.rooms, f"{recipe.name}/{split}/{number:04d}", draws)
