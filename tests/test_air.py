@@ -40,3 +40,8 @@ def test_energy_constant_is_the_attenuation_in_nepers() -> None:
 def test_speed_of_sound_rises_with_temperature() -> None:
     assert speed_of_sound_mps(20.0) == pytest.approx(343.2, abs=0.05)
     assert speed_of_sound_mps(0.0) == pytest.approx(331.3, abs=0.1)
+
+
+def test_the_default_air_has_the_speed_of_its_temperature() -> None:
+    """So that a response made by hand is the one that a scene of the same room has."""
+    assert Air().speed_of_sound_mps == speed_of_sound_mps(Air().temperature_c)

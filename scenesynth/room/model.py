@@ -21,7 +21,7 @@ class Air:
     temperature_c: float = 20.0
     humidity_pct: float = 50.0
     pressure_kpa: float = 101.325
-    speed_of_sound_mps: float = 343.21
+    speed_of_sound_mps: float = 343.2
 
     def __post_init__(self) -> None:
         if not -40 <= self.temperature_c <= 60:
