@@ -305,6 +305,16 @@ def test_unusable_clips_are_left_out_and_named(clips: Path, tmp_path: Path) -> N
     assert last_line(checked.stdout) == f"{dirty}: 12 clips can be used, 2 cannot"
 
 
+def test_a_check_warns_of_clips_that_look_wrong_and_passes(clips: Path, tmp_path: Path) -> None:
+    doubtful = tmp_path / "doubtful"
+    shutil.copytree(clips / "sources", doubtful)
+    shutil.copy(doubtful / "low tone" / "0.wav", doubtful / "low tone" / "copy.wav")
+    checked = call("corpus", "check", doubtful)
+    assert checked.exit_code == 0
+    assert "low tone/copy.wav: warning: has the same samples as low tone/0.wav" in checked.stdout
+    assert last_line(checked.stdout) == f"{doubtful}: 13 clips can be used, 0 cannot; 1 warning"
+
+
 def test_a_dry_run_prints_the_plan_and_writes_nothing(clips: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     command = render_command(clips, out, "--scenes", 3, "--dry-run")

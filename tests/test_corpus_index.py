@@ -194,7 +194,7 @@ def test_results_do_not_depend_on_the_number_of_threads(tmp_path: Path) -> None:
 def test_progress_counts_every_clip(tmp_path: Path) -> None:
     calls: list[tuple[str, int, int]] = []
     build_index(small_folder(tmp_path, 5), progress=lambda *call: calls.append(call))
-    assert calls == [("index", k + 1, 5) for k in range(5)]
+    assert calls == [("index clips", k + 1, 5) for k in range(5)]
 
 
 def _table(folder: Path, text: str) -> Path:

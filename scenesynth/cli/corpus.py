@@ -12,7 +12,7 @@ from scenesynth.cli.app import DONE, FAILED, Sectioned, counted, option, plural,
 from scenesynth.cli.live import Counter
 
 if TYPE_CHECKING:
-    from scenesynth.corpus.clips import Clip, Rejected
+    from scenesynth.corpus.clips import Rejected
     from scenesynth.corpus.corpora import Corpus
 
 _PATH = click.Path(path_type=Path)
@@ -73,17 +73,26 @@ Examples:
 def check(path: Path) -> None:
     """Decode every clip of PATH anew and list those that cannot be used, with the reason.
 
-    Exit code 0 where all clips can be used, else 1. Rendering does not mind unusable clips: it
-    leaves them out.
+    Warnings are about clips that can be used but look wrong: clipped, very quiet, copies of another
+    clip. Exit code 0 where all clips can be used, else 1. Rendering does not mind unusable clips:
+    it leaves them out.
     """
-    from scenesynth.corpus.index import build_index
-    from scenesynth.corpus.packed import is_pack
+    from scenesynth.corpus.check import check as check_clips
 
-    if is_pack(path):
-        raise SystemExit(_check_pack(path))
     with Counter() as progress:
-        found = build_index(path, progress=progress, fresh=True)
-    raise SystemExit(_report(path, found.clips, found.rejected))
+        found = check_clips(path, progress=progress)
+    for name in found.damaged:
+        click.echo(f"{path / name}: damaged; its bytes are not those that were packed")
+    for item in found.rejected:
+        click.echo(f"{item.path}: {item.reason}")
+    for doubt in found.warnings:
+        click.echo(f"{doubt.id}: warning: {doubt.warning}")
+    warned = f"; {plural(len(found.warnings), 'warning')}" if found.warnings else ""
+    click.echo(
+        f"{path}: {plural(len(found.clips), 'clip')} can be used, "
+        f"{len(found.rejected):,} cannot{warned}"
+    )
+    raise SystemExit(DONE if found.passed else FAILED)
 
 
 @corpus.command(
@@ -181,25 +190,6 @@ def _describe(opened: Corpus, path: Path) -> None:
 def _classes(classes: Mapping[str, int]) -> str:
     n_named = sum(name != "" for name in classes)
     return f"{n_named}: {counted(dict(classes), unnamed='without a label')}"
-
-
-def _check_pack(path: Path) -> int:
-    from scenesynth.corpus.packed import Packed
-
-    packed = Packed(path)
-    with Counter() as progress:
-        damaged = packed.damaged_parts(progress)
-    for name in damaged:
-        click.echo(f"{path / name}: damaged; its bytes are not those that were packed")
-    code = _report(path, packed.clips, packed.rejected)
-    return FAILED if damaged else code
-
-
-def _report(path: Path, clips: tuple[Clip, ...], rejected: tuple[Rejected, ...]) -> int:
-    for item in rejected:
-        click.echo(f"{item.path}: {item.reason}")
-    click.echo(f"{path}: {plural(len(clips), 'clip')} can be used, {len(rejected):,} cannot")
-    return FAILED if rejected else DONE
 
 
 def _list_rejected(rejected: list[Rejected] | tuple[Rejected, ...], limit: int, path: Path) -> None:

@@ -158,7 +158,7 @@ def _measure_all(
     def one(entry: Entry) -> Row:
         return _measure_entry(root, entry, known)
 
-    return in_threads(one, entries, what="index", progress=progress, workers=workers)
+    return in_threads(one, entries, what="index clips", progress=progress, workers=workers)
 
 
 def _measure_entry(root: Path, entry: Entry, known: dict[tuple[str, int, int], Row]) -> Row:

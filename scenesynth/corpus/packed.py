@@ -185,7 +185,9 @@ def pack_clips(
     def one(number: int) -> _Finished:
         return _write_part(folder, number, groups[number], prepare, sample_rate)
 
-    finished = in_threads(one, range(len(groups)), what="pack", progress=progress, workers=workers)
+    finished = in_threads(
+        one, range(len(groups)), what="pack clips, in parts", progress=progress, workers=workers
+    )
     _finish(folder, clips, finished, sample_rate, digest)
     return Packed(folder)
 
