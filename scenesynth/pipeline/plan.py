@@ -324,7 +324,7 @@ def _notes(plan: Plan, before: int, stop: int, committed: int) -> tuple[str, ...
         notes.append(f"{plan.scenes} scenes rounded up to {stop}: whole shards of {size}")
     if stop % size and stop > before:
         noun = "scene does" if stop == 1 else "scenes do"
-        notes.append(f"{stop} {noun} not fill whole shards of {size}, so no more can be added later")
+        notes.append(f"{stop} {noun} not fill whole shards of {size}: none can be added later")
     if committed:
         notes.append(f"{committed} of {shard_count(plan.info, stop)} shards are already there")
     return tuple(notes)

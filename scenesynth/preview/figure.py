@@ -101,10 +101,7 @@ def _direction_title(name: str, view: View) -> str:
     if view.directions is None:
         return f"{name} as labelled ({view.format} holds no direction)"
     if name == "Azimuth":
-        return (
-            f"{name}: labels (bands; noise dashed), onsets in the audio (points; "
-            f"small, pale = weak, diffuse)"
-        )
+        return f"{name}: labels (bands; noise dashed), onsets in the audio (points; pale = diffuse)"
     return f"{name}, likewise"
 
 
