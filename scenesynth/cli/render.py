@@ -285,12 +285,24 @@ def _run(plan: Plan, asked: _Asked) -> int:
         plan = replace(plan, corpora=packed)
     workers = asked.workers or _default_workers(len(settled.todo))
     outcome = run(plan, workers=workers, on_event=_from_start(shown))
+    if outcome.state == "drained":
+        _take_no_more_signals()
     shown.finish(outcome)
     if outcome.state == "done" and not asked.as_json:
         click.echo(
             f"{plan.root} is complete; look at it: scenesynth preview {shlex.quote(str(plan.root))}"
         )
     return _EXIT_CODES[outcome.state]
+
+
+def _take_no_more_signals() -> None:
+    """From here on one more Ctrl-C would only replace the exit code of a run that has ended."""
+    import signal
+
+    from scenesynth.pipeline.signals import DRAIN_SIGNALS
+
+    for number in DRAIN_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _from_start(shown: Callable[[Event], None]) -> Callable[[Event], None]:

@@ -100,12 +100,14 @@ class RayPool:
         return [(self._running.pop(ref), self._fetch(ref)) for ref in ready]
 
     def close(self) -> None:
-        """Cancel what runs, and shut Ray down if this pool started it."""
-        for ref in self._running:
-            self._ray.cancel(ref, force=True)
-        self._running.clear()
+        """Give up what runs: with Ray as a whole if this pool started it, else task by task."""
         if self._ours:
+            # Without cancelling first: a task that ends while it is cancelled makes Ray abort.
             self._ray.shutdown()
+        else:
+            for ref in self._running:
+                self._ray.cancel(ref, force=True)
+        self._running.clear()
 
     def _fetch(self, ref: Any) -> Result:
         try:

@@ -16,22 +16,27 @@ DRAIN_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 @dataclass
 class Drain:
-    """Whether a run was asked to end."""
+    """Whether a run was asked to end, and whether it was asked not even to finish its shards."""
 
     requested: bool = False
+    cancelled: bool = False
 
 
 @contextmanager
 def draining(tell: Callable[[str], None]) -> Iterator[Drain]:
     """Take the signals that end a run, and give their handlers back on leaving.
 
-    The first one sets `requested`; one more raises KeyboardInterrupt. In other threads than the
+    The first one sets `requested`; the second raises KeyboardInterrupt; more change nothing, so
+    that what the second one began is cleaned up in peace. In other threads than the
     main one signals are not ours to take, and nothing happens.
     """
     drain = Drain()
 
     def handle(number: int, frame: FrameType | None) -> None:
+        if drain.cancelled:
+            return
         if drain.requested:
+            drain.cancelled = True
             raise KeyboardInterrupt
         drain.requested = True
         tell("ending: the shards under way are finished first; once more gives them up")
