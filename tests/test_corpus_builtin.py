@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from functools import cache
 from pathlib import Path
 
@@ -196,13 +198,14 @@ def test_nothing_given_opens_the_built_in_clips(
     assert not [p for p in (tmp_path / "two" / "builtin" / "tiny").iterdir() if p.name[0] == "."]
 
 
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOSPC])
 def test_a_cache_that_cannot_be_written_is_named(
-    tiny: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     from scenesynth.errors import ConfigError
 
     def refuse(*_: object, **__: object) -> None:
-        raise PermissionError(13, "Permission denied")
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setenv("SCENESYNTH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(builtin, "_make", refuse)

@@ -6,13 +6,17 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from scenesynth.data import cache_root
 from scenesynth.errors import ConfigError, ContentError, CorruptShardError, StoreError
 
 DONE, FAILED, USAGE, DRAINED = 0, 1, 2, 75
+
+_UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOTDIR, errno.EEXIST}
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -44,8 +48,18 @@ def _is_broken_pipe(error: Exception) -> bool:
 def _message(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{error.strerror}"
+        return f"{where}{error.strerror}{_cache_hint(error)}"
     return str(error)
+
+
+def _cache_hint(error: OSError) -> str:
+    """The way out where it is the cache that cannot be written; write() names no file."""
+    cache = cache_root()
+    if error.errno not in _UNWRITABLE or not (
+        error.filename is None or Path(str(error.filename)).is_relative_to(cache)
+    ):
+        return ""
+    return f" (caches are written to {cache}; make room there, or set SCENESYNTH_CACHE to a folder)"
 
 
 class Sectioned(click.Command):

@@ -126,7 +126,7 @@ def builtin_folder(role: Role, *, progress: Progress | None = None) -> Path:
     if not folder.is_dir():
         try:
             _make(manifest, role, folder, progress)
-        except PermissionError as error:
+        except OSError as error:
             raise unwritable(folder.parent, error) from None
     return folder
 
@@ -191,8 +191,12 @@ def _make(manifest: Manifest, role: Role, folder: Path, progress: Progress | Non
 
     def one(planned: Planned) -> None:
         path = scratch / planned.path
+        # Through memory, since libsndfile tells neither a full disk nor where it is.
+        wav = io.BytesIO()
+        samples = synthesise(planned, manifest.seed)
+        soundfile.write(wav, samples, SAMPLE_RATE, subtype="PCM_16", format="WAV")
         path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(path, synthesise(planned, manifest.seed), SAMPLE_RATE, subtype="PCM_16")
+        path.write_bytes(wav.getvalue())
 
     in_threads(one, clips, what=f"synthesise built-in {role}", progress=progress)
     (scratch / TABLE_NAME).write_text(_table(manifest, role, clips), encoding="utf-8")

@@ -8,6 +8,7 @@ import os
 import time
 import typing
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -68,15 +69,17 @@ def publish(file: Path, data: bytes) -> None:
     Raises:
         ConfigError: the folder cannot be written.
     """
+    temporary = scratch_name(file)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = scratch_name(file)
         with temporary.open("wb") as stream:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(file)
-    except PermissionError as error:
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
         raise unwritable(file.parent, error) from None
 
 
