@@ -249,6 +249,7 @@ def test_a_recipe_that_never_works_stops_the_run_and_parks_nothing(
     assert outcome.state == "failed"
     assert "nothing could be rendered" in outcome.message
     assert "the room is too small for any source" in outcome.message
+    assert "change the recipe or the corpus and render into a new folder" in outcome.message
     assert list_commits(plan.root) == []
 
 

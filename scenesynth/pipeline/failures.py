@@ -61,10 +61,11 @@ def _spec_json(job: ShardJob, error: SceneError) -> str | None:
 
 
 def nothing_works(error: BaseException, report: Path) -> str:
-    return (
-        f"nothing could be rendered: {error}. See {report} for the spec and the traceback; change "
-        f"the recipe or the corpus and render into a new folder, or give --on-error skip"
-    )
+    """What is told when no shard could be rendered, with the way out that fits."""
+    head = f"nothing could be rendered: {error}. See {report} for the traceback"
+    if isinstance(error, SceneError):
+        return f"{head} and the spec; change the recipe or the corpus and render into a new folder"
+    return f"{head}; mend what it names and give the same command again"
 
 
 def parked_shards(root: Path) -> list[int]:
