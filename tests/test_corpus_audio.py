@@ -134,5 +134,5 @@ def test_a_file_that_is_no_audio_is_a_clip_error(tmp_path: Path, content: bytes)
 
 
 def test_a_file_that_is_not_there_is_no_fault_of_the_clip(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"give the command again.*gone\.wav"):
         decode(tmp_path / "gone.wav")

@@ -277,6 +277,15 @@ def test_a_column_given_twice_is_refused(tmp_path: Path, header: str) -> None:
         build_index(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "right"), [("lables", "labels"), ("splits", "split"), ("licences", "licence")]
+)
+def test_a_misspelt_column_is_refused(tmp_path: Path, wrong: str, right: str) -> None:
+    (tmp_path / "clips.csv").write_text(f"path,{wrong}\na.wav,c\n")
+    with pytest.raises(ConfigError, match=f"column '{wrong}' is not known; did you mean '{right}'"):
+        build_index(tmp_path)
+
+
 def test_a_table_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "clips.csv").write_bytes(b"path\n\xff\xfe.wav\n")
     with pytest.raises(ConfigError, match="not a CSV table in UTF-8"):

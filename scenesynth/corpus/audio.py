@@ -55,7 +55,11 @@ def decode(path: Path) -> tuple[NDArray[np.float32], int]:
         OSError: the file cannot be opened (a matter of the disk, not of the clip).
         ClipError: the file is open but is no audio that can be decoded.
     """
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    except FileNotFoundError as error:
+        gone = "a clip of the corpus is gone; restore it, or give the command again to index anew"
+        raise FileNotFoundError(error.errno, gone, str(path)) from None
     try:
         audio, sample_rate = soundfile.read(
             descriptor, dtype="float32", always_2d=True, closefd=True

@@ -29,7 +29,8 @@ from scenesynth.room.model import WALLS, Air, Room, Vector
 MIN_ABSORPTION = 0.005
 """Least mean absorption of the inversion: below that no real room is."""
 
-MARGIN_S = 0.01
+MARGIN_S = 0.05
+"""What follows the last direct sound in a room without echoes: the ringing of the high-pass."""
 
 
 def predicted_t60_s(

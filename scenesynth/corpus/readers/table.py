@@ -2,12 +2,13 @@
 
 Columns: id, path, labels (or label; several separated by `;` or `|`), split, group, fold, licence
 (or license), attribution, url, caption. Paths are relative to the folder of the file and stay
-inside it. Other columns are ignored.
+inside it. Other columns are ignored, but not a misspelt one: a lost split would leak quietly.
 """
 
 from __future__ import annotations
 
 import csv
+import difflib
 import posixpath
 import unicodedata
 from pathlib import Path
@@ -66,9 +67,21 @@ def _rows(file: Path) -> list[tuple[int, dict[str, str]]]:
         )
     if twice := [name for name in COLUMNS if names.count(name) > 1]:
         raise ConfigError(f"{file}: column {twice[0]!r} is there twice; leave one of them out")
+    _refuse_misspelt(file, names)
     if not rows:
         raise ConfigError(f"{file}: no rows below the header; one row per clip is needed")
     return rows
+
+
+def _refuse_misspelt(file: Path, names: list[str]) -> None:
+    """A column that is nearly one of ours, where ours is missing."""
+    missing = [name for name in (*COLUMNS, *_ALIASES) if _column(name) not in names]
+    for name in set(names) - set(COLUMNS):
+        if close := difflib.get_close_matches(name, missing, n=1, cutoff=0.8):
+            raise ConfigError(
+                f"{file}: column {name!r} is not known; did you mean {close[0]!r}? Rename it, or "
+                f"leave it out"
+            )
 
 
 def _column(name: str) -> str:
