@@ -28,7 +28,7 @@ def make_info(**changes: Any) -> DatasetInfo:
         "sample_rate": RATE,
         "max_samples": RATE * 5 // 2,
         "shard_scenes": 4,
-        "render": 1,
+        "render": "1.1",
         "packages": {"numpy": "1"},
         "cpu": "any",
         "corpora": {"sources": {"digest": "d", "licences": ["CC0"]}},

@@ -250,7 +250,7 @@ def test_anechoic_intensity_points_to_the_label(
     label = (row["azimuth_start_deg"], row["elevation_start_deg"])
     heard = intensity_direction_deg(rendered.audio)
     cosine = np.clip(np.dot(unit(*label), unit(*heard)), -1, 1)
-    assert np.degrees(np.arccos(cosine)) < 1.0
+    assert np.degrees(np.arccos(cosine)) < 0.1
     assert row["distance_start_m"] == pytest.approx(distance)
 
 

@@ -162,7 +162,7 @@ def test_anechoic_intensity_points_to_the_source() -> None:
         np.testing.assert_allclose(response.direction, label, atol=1e-12)
         estimate = intensity_direction(response.ir, FS)
         worst = max(worst, great_circle_deg(estimate, tuple(label)))
-    assert worst < 1.0
+    assert worst < 0.01
 
 
 def arrival_s(ir: np.ndarray) -> float:

@@ -21,9 +21,6 @@ from scipy.signal import butter, sosfilt
 
 from scenesynth.errors import ClipError
 
-PREPARE_VERSION = 1
-"""Raised whenever the same file would be prepared to other samples."""
-
 HIGHPASS_HZ = 20.0
 MIX_FLOOR = 0.1
 """Share of the mean channel energy below which the channels' mean counts as cancelled."""

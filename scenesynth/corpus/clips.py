@@ -13,6 +13,9 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+PREPARE_VERSION = 1
+"""Raised whenever the same file would be prepared (`corpus.audio`) to other samples."""
+
 AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".mp3"})
 
 Progress = Callable[[str, int, int], None]

@@ -21,9 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scenesynth.corpus.audio import PREPARE_VERSION
 from scenesynth.corpus.builtin import builtin_folder
-from scenesynth.corpus.clips import Progress
+from scenesynth.corpus.clips import PREPARE_VERSION, Progress
 from scenesynth.corpus.corpus import Corpus as Corpus
 from scenesynth.corpus.corpus import Reference
 from scenesynth.corpus.packed import Packed, pack_clips, packed_bytes

@@ -24,8 +24,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from scenesynth.corpus.audio import PREPARE_VERSION, Prepared, file_digest
-from scenesynth.corpus.clips import Clip, Progress, Rejected, clips_digest
+from scenesynth.corpus.audio import Prepared, file_digest
+from scenesynth.corpus.clips import PREPARE_VERSION, Clip, Progress, Rejected, clips_digest
 from scenesynth.corpus.tables import columns_of, publish, records_of, scratch_name, to_parquet
 from scenesynth.corpus.threads import in_threads
 from scenesynth.errors import ClipError, ConfigError

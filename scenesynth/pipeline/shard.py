@@ -201,7 +201,7 @@ def _versions() -> dict[str, str]:
     return {
         "scenesynth": version("scenesynth"),
         "schema": str(SCHEMA_VERSION),
-        "render": str(RENDER_VERSION),
+        "render": RENDER_VERSION,
         **package_versions(),
     }
 

@@ -15,12 +15,14 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from scenesynth.corpus.clips import PREPARE_VERSION
 from scenesynth.records import from_json, to_json, to_plain
 from scenesynth.room.model import Air, Room, Vector
 
 SCHEMA_VERSION: Final = 1
-RENDER_VERSION = 1
-"""Raised whenever the same spec would render to other samples."""
+RENDER_VERSION: Final = f"1.{PREPARE_VERSION}"
+"""Version of the renderer and of the preparation of clips; another one whenever the same spec would
+render to other samples."""
 
 Role = Literal["target", "interferer", "noise"]
 ROLES: tuple[Role, ...] = ("target", "interferer", "noise")

@@ -82,7 +82,7 @@ class DatasetInfo:
     codec: str = "lz4"
     on_error: str = "redraw"
     backend: str = "cpu"
-    render: int
+    render: str
     packages: Mapping[str, str]
     cpu: str
     corpora: Mapping[str, Any]
