@@ -13,7 +13,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -340,20 +340,23 @@ DRIVER = """
     from scenesynth.pipeline.driver import run
 
     if __name__ == "__main__":
-        clips, root, workers = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+        clips, root, workers, scenes = Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:])
         corpora = Corpora.open([clips / "sources"], [clips / "noise"])
-        run(helpers.plan_of(root, corpora), workers=workers, maker=helpers.slow_maker)
+        plan = helpers.plan_of(root, corpora, scenes=scenes)
+        run(plan, workers=workers, maker=helpers.slow_maker)
 """
 
 
 @contextmanager
-def started_driver(tmp_path: Path, workers: int) -> Iterator[subprocess.Popen[bytes]]:
+def started_driver(
+    tmp_path: Path, workers: int, scenes: int = 12
+) -> Iterator[subprocess.Popen[bytes]]:
     """A run in a process of its own, which can be killed."""
     make_corpora(tmp_path / "clips")
     script = tmp_path / "driver.py"
     script.write_text(textwrap.dedent(DRIVER))
     process = subprocess.Popen(
-        [sys.executable, script, tmp_path / "clips", tmp_path / "ds", str(workers)],
+        [sys.executable, script, tmp_path / "clips", tmp_path / "ds", str(workers), str(scenes)],
         env={**os.environ, "PYTHONPATH": str(TESTS)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -363,6 +366,16 @@ def started_driver(tmp_path: Path, workers: int) -> Iterator[subprocess.Popen[by
     finally:
         process.kill()
         process.wait()
+
+
+def child_of(parent: int, name: str) -> int:
+    """Process id of a process's child by name, from `/proc/<pid>/stat`: pid (name) state parent."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            head, _, tail = stat.read_text().rpartition(")")
+            if head.endswith(f"({name}") and int(tail.split()[1]) == parent:
+                return int(stat.parent.name)
+    raise AssertionError(f"process {parent} has no child {name}")
 
 
 def wait_for(condition: Callable[[], bool], limit_s: float = 60.0) -> None:
@@ -520,6 +533,21 @@ def test_a_killed_driver_of_workers_is_resumed_to_the_same_bytes(
         wait_for(lambda: bool(list_commits(tmp_path / "ds")))
     assert run(plan_of(tmp_path / "ds", corpora), maker=helpers.quick_maker).state == "done"
     assert same(tmp_path / "ds", whole)
+
+
+@pytest.mark.ray
+def test_a_cluster_that_dies_ends_the_run_and_parks_nothing(
+    tmp_path: Path, corpora: Corpora
+) -> None:
+    with started_driver(tmp_path, workers=2, scenes=48) as process:
+        wait_for(lambda: bool(list_commits(tmp_path / "ds")))
+        os.kill(child_of(process.pid, "raylet"), signal.SIGKILL)
+        process.wait(timeout=60)
+    assert 1 <= len(list_commits(tmp_path / "ds")) < 12
+    assert not (tmp_path / "ds" / "failures").exists()
+    assert run(plan_of(tmp_path / "ds", corpora, scenes=48), maker=helpers.quick_maker).scenes
+    run(plan_of(tmp_path / "whole", corpora, scenes=48), maker=helpers.quick_maker)
+    assert same(tmp_path / "ds", tmp_path / "whole")
 
 
 def test_the_real_maker_needs_nothing_but_the_job(tmp_path: Path, corpora: Corpora) -> None:

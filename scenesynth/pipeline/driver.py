@@ -5,7 +5,7 @@ renders the rest, whatever ended the run before.
 
 A failure is one of three kinds:
 
-- lasting (no space, a changed corpus, `on_error="stop"`): the run stops;
+- lasting (no space, a changed corpus, Ray gone, `on_error="stop"`): the run stops;
 - of one scene, and bound to come again: its shard is parked at once;
 - anything else (input and output, a killed worker, memory): the shard is tried three times, then
   parked.

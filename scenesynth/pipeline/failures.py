@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from scenesynth.errors import ConfigError, ContentError, StoreError
+from scenesynth.pipeline.pools import ClusterLostError
 from scenesynth.pipeline.shard import SceneError, ShardJob, corpora_of
 from scenesynth.scene.sample import sample_scene
 from scenesynth.store.commit import explained, list_commits, replace
@@ -19,7 +20,7 @@ def lasting(error: BaseException, job: ShardJob) -> bool:
     """Whether every other shard would fail alike."""
     if isinstance(error, SceneError):
         return job.info.on_error == "stop"
-    return isinstance(error, StoreError | ConfigError)
+    return isinstance(error, StoreError | ConfigError | ClusterLostError)
 
 
 def write_report(job: ShardJob, error: BaseException) -> Path:

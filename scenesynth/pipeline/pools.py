@@ -23,6 +23,10 @@ _OBJECT_STORE_BYTES: Final = 128 << 20
 _POLL_S: Final = 0.5
 
 
+class ClusterLostError(RuntimeError):
+    """Ray is gone, and with it everything that could render."""
+
+
 class Pool(Protocol):
     """Renders jobs; `capacity` of them may be under way."""
 
@@ -117,6 +121,12 @@ class RayPool:
             cause: BaseException = error.cause
             cause.__cause__ = error
             return cause
+        except self._ray.exceptions.LocalRayletDiedError as error:
+            lost = ClusterLostError(
+                "Ray died; what is committed is whole, and the same command goes on"
+            )
+            lost.__cause__ = error
+            return lost
         except self._ray.exceptions.RayError as error:
             return error  # type: ignore[no-any-return]
 
