@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,6 @@ from scenesynth.cli.app import DONE, DRAINED, FAILED, Sectioned, option, pairs, 
 from scenesynth.cli.live import Counter
 
 if TYPE_CHECKING:
-    from scenesynth.pipeline.events import Event
     from scenesynth.pipeline.plan import Plan
     from scenesynth.scene.recipe_records import Recipe
 
@@ -284,7 +282,7 @@ def _run(plan: Plan, asked: _Asked) -> int:
             packed = prepare_for_rendering(plan.corpora, plan.info.sample_rate, progress=progress)
         plan = replace(plan, corpora=packed)
     workers = asked.workers or _default_workers(len(settled.todo))
-    outcome = run(plan, workers=workers, on_event=_from_start(shown))
+    outcome = run(plan, workers=workers, on_event=shown, settled=settled)
     if outcome.state == "drained":
         _take_no_more_signals()
     shown.finish(outcome)
@@ -303,21 +301,6 @@ def _take_no_more_signals() -> None:
 
     for number in DRAIN_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-
-
-def _from_start(shown: Callable[[Event], None]) -> Callable[[Event], None]:
-    """Leave out what a run says before it starts: what it found settled was told already."""
-    from scenesynth.pipeline.events import Notice
-
-    started = False
-
-    def pass_on(event: Event) -> None:
-        nonlocal started
-        started = started or not isinstance(event, Notice)
-        if started:
-            shown(event)
-
-    return pass_on
 
 
 def _tell_rejected(plan: Plan) -> None:

@@ -21,7 +21,7 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from scenesynth.acoustics.compile import ensure_compiled
@@ -63,6 +63,7 @@ def run(
     on_event: OnEvent = lambda event: None,
     maker: SceneMaker | None = None,
     address: str | None = None,
+    settled: Settled | None = None,
 ) -> Outcome:
     """Render what is left of a plan.
 
@@ -72,6 +73,8 @@ def run(
         on_event: told about everything that happens.
         maker: makes one scene; None samples and renders it, with kernels compiled beforehand.
         address: of a running Ray cluster.
+        settled: what `settle` found, from a caller that has compiled the kernels and packed the
+            plan's corpora too; by default all three are done here.
 
     Raises:
         StoreError: the output cannot be used.
@@ -79,17 +82,21 @@ def run(
     """
     if workers < 1:
         raise ConfigError(f"--workers {workers}; must be at least 1")
-    settled = settle(plan)
-    for note in settled.notes:
-        on_event(Notice(text=note))
+
+    def tell(text: str) -> None:
+        on_event(Notice(text=text))
+
+    if settled is None:
+        settled = settle(plan)
+        for note in settled.notes:
+            tell(note)
+        if settled.todo:
+            if maker is None:
+                ensure_compiled(tell)
+            packed = prepare_for_rendering(plan.corpora, plan.info.sample_rate)
+            plan = replace(plan, corpora=packed)
     state = _Run(plan, settled, on_event)
     if settled.todo:
-
-        def tell(text: str) -> None:
-            on_event(Notice(text=text))
-
-        if maker is None:
-            ensure_compiled(tell)
         jobs = _jobs(plan, settled)
         with draining(tell) as drain:
             on_event(state.started(workers))
@@ -257,8 +264,7 @@ class _Run:
 
 
 def _jobs(plan: Plan, settled: Settled) -> list[ShardJob]:
-    corpora = prepare_for_rendering(plan.corpora, plan.info.sample_rate)
-    descriptor = corpora.descriptor()
+    descriptor = plan.corpora.descriptor()
     return [
         ShardJob(
             root=plan.root,
