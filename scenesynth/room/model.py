@@ -37,6 +37,19 @@ class Air:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AssetRef:
+    """A file that a scene needs, by name and content.
+
+    Attributes:
+        id: name in the library of assets, no path.
+        digest: digest of its content; another content is another asset.
+    """
+
+    id: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
     """A shoebox with an energy absorption coefficient per wall and octave band.
 

@@ -27,6 +27,12 @@ render to other samples."""
 Role = Literal["target", "interferer", "noise"]
 ROLES: tuple[Role, ...] = ("target", "interferer", "noise")
 
+Engine = Literal["shoebox", "pyroomacoustics", "gpurir", "sofa"]
+Mode = Literal["full", "tail"]
+Directivity = Literal[
+    "omni", "subcardioid", "cardioid", "supercardioid", "hypercardioid", "figure8", "speech"
+]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keyframe:
@@ -110,11 +116,12 @@ class Emitter:
 
     Attributes:
         group: what the emitter is, across its events (a speaker); "" where unknown.
+        directivity: how much it radiates off its front, which its pose turns.
     """
 
     id: str
     group: str = ""
-    directivity: Literal["omni"] = "omni"
+    directivity: Directivity = "omni"
     keyframes: tuple[Keyframe, ...]
     events: tuple[Event, ...]
 
@@ -148,9 +155,15 @@ class SceneSpec:
             levels.
         snr_reference: where that energy is measured: the omnidirectional pressure at the
             listener's centre, or the sum over all channels of the format (GRAM).
-        engine, mode: how responses are made; `full` is every image within `response_s`.
+        engine, mode: how responses are made; `full` is every image within `response_s`, `tail` has
+            images up to `mixing_time_s` and the statistics of the later ones from there on.
         response_s: length of the impulse responses.
         highpass_hz: corner of the causal high-pass of the responses; 0 for none.
+        displacement_m: images of three reflections and more lie farther by up to this, at random,
+            against the sweeping echoes of a regular lattice.
+        scattering: 0 leaves the late field of `tail` as uneven over directions as specular walls
+            make it, 1 makes it isotropic.
+        acoustic_seed: of displacements and of the late field's noise.
     """
 
     schema: Literal[1] = SCHEMA_VERSION
@@ -164,10 +177,14 @@ class SceneSpec:
     snr_db: float | None = None
     sir_db: float | None = None
     snr_reference: Literal["omni", "all_channels"] = "omni"
-    engine: Literal["shoebox"] = "shoebox"
-    mode: Literal["full"] = "full"
+    engine: Engine = "shoebox"
+    mode: Mode = "full"
     response_s: float
+    mixing_time_s: float = 0.08
     highpass_hz: float = 30.0
+    displacement_m: float = 0.0
+    scattering: float = 0.0
+    acoustic_seed: int = 0
 
     def __post_init__(self) -> None:
         if self.sample_rate <= 0 or self.n_samples <= 0:
@@ -177,6 +194,12 @@ class SceneSpec:
             )
         if self.response_s <= 0:
             raise ValueError(f"response_s = {self.response_s}; must be positive")
+        if not 0.01 <= self.mixing_time_s <= 1:
+            raise ValueError(f"mixing_time_s = {self.mixing_time_s}; must lie in [0.01, 1]")
+        if not 0 <= self.displacement_m <= 0.5:
+            raise ValueError(f"displacement_m = {self.displacement_m}; must lie in [0, 0.5]")
+        if not 0 <= self.scattering <= 1:
+            raise ValueError(f"scattering = {self.scattering}; must lie in [0, 1]")
         if not self.listener:
             raise ValueError("listener is empty; one keyframe means still")
         self._check_inside("listener", self.listener)
