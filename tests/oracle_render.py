@@ -48,8 +48,8 @@ def wet_events_float64(
 ) -> Signal:
     """Every event through its response, at its own gain. Shape: [events, channels, length]."""
     rate, out = spec.sample_rate, []
-    for emitter in spec.emitters:
-        response = respond(spec, emitter, [parse_format(format_name)])[format_name]
+    for index, emitter in enumerate(spec.emitters):
+        response = respond(spec, index, [parse_format(format_name)])[format_name]
         for event in emitter.events:
             onset = round(event.onset_s * rate)
             dry = play_float64(event, clips[event.clip.id], rate)[: spec.n_samples - onset]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from scenesynth.records import from_json, to_json
 from scenesynth.room.air import (
     air_attenuation_db_per_m,
     energy_attenuation_per_m,
@@ -42,6 +43,11 @@ def test_speed_of_sound_rises_with_temperature() -> None:
     assert speed_of_sound_mps(0.0) == pytest.approx(331.3, abs=0.1)
 
 
-def test_the_default_air_has_the_speed_of_its_temperature() -> None:
+@pytest.mark.parametrize("temperature_c", [-20.0, 20.0, 30.0])
+def test_air_has_the_speed_of_its_temperature_unless_told(temperature_c: float) -> None:
     """So that a response made by hand is the one that a scene of the same room has."""
-    assert Air().speed_of_sound_mps == speed_of_sound_mps(Air().temperature_c)
+    air = Air(temperature_c=temperature_c)
+    assert air.speed_of_sound_mps == speed_of_sound_mps(temperature_c)
+    assert from_json(Air, to_json(air)) == air
+    told = Air(temperature_c=temperature_c, speed_of_sound_mps=340.0)
+    assert told.speed_of_sound_mps == 340.0

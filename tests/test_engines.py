@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
+import pytest
 
+from scenesynth.acoustics import engines
 from scenesynth.acoustics.engines import respond
+from scenesynth.errors import ConfigError
 from scenesynth.room.model import OCTAVE_BANDS_HZ, Air, Room
 from scenesynth.scene.geometry import azimuth_elevation, to_listener
 from scenesynth.scene.spec import ClipRef, Emitter, Event, Keyframe, Origin, SceneSpec
@@ -41,17 +45,17 @@ FORMATS = [parse_format(name) for name in ("mono", "foa", "hoa2")]
 
 
 def test_formats_rendered_together_equal_each_alone() -> None:
-    together = respond(SPEC, EMITTER, FORMATS)
+    together = respond(SPEC, 0, FORMATS)
     assert list(together) == ["mono", "foa", "hoa2"]
     for item in FORMATS:
-        alone = respond(SPEC, EMITTER, [item])[item.name].ir
+        alone = respond(SPEC, 0, [item])[item.name].ir
         assert alone.shape == (item.n_channels, 800)
         np.testing.assert_array_equal(together[item.name].ir, alone)
 
 
 def test_directions_are_those_of_the_listener_that_the_spec_turns() -> None:
     for pose in EMITTER.keyframes:
-        response = respond(SPEC, EMITTER, FORMATS, emitter_at=pose)["foa"]
+        response = respond(SPEC, 0, FORMATS, emitter_at=pose)["foa"]
         azimuth_deg, elevation_deg, distance_m = to_listener(pose.position_m, LISTENER)
         np.testing.assert_allclose(
             azimuth_elevation(response.direction), (azimuth_deg, elevation_deg), atol=1e-9
@@ -62,8 +66,21 @@ def test_directions_are_those_of_the_listener_that_the_spec_turns() -> None:
 
 
 def test_the_first_keyframes_are_the_default() -> None:
-    default = respond(SPEC, EMITTER, FORMATS)["foa"].ir
-    given = respond(SPEC, EMITTER, FORMATS, emitter_at=EMITTER.keyframes[0], listener_at=LISTENER)[
+    default = respond(SPEC, 0, FORMATS)["foa"].ir
+    given = respond(SPEC, 0, FORMATS, emitter_at=EMITTER.keyframes[0], listener_at=LISTENER)[
         "foa"
     ].ir
     np.testing.assert_array_equal(default, given)
+
+
+def test_an_engine_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "ENGINE_MODULES", {"shoebox": "scenesynth.acoustics.shoebox"})
+    with pytest.raises(ConfigError, match="engine = 'gpurir' is not available; must be shoebox"):
+        respond(replace(SPEC, engine="gpurir"), 0, FORMATS)
+
+
+def test_every_emitter_of_every_seed_has_a_seed_of_its_own() -> None:
+    seeds = {engines.emitter_seed(seed, index) for seed in (0, 1, 2**40) for index in range(50)}
+    assert len(seeds) == 150
+    assert all(0 <= seed < 2**32 for seed in seeds)
+    assert engines.emitter_seed(7, 3) == engines.emitter_seed(7, 3)

@@ -408,7 +408,7 @@ def test_rows_are_those_of_the_tables_and_carry_the_measured_room() -> None:
     rendered = render_scene(spec, CLIPS, formats=("foa", "mono"))
     assert table_of([rendered.row], scenes_schema(["foa", "mono"])).num_rows == 1
     assert table_of(rendered.events, events_schema()).num_rows == 2
-    measured = respond(spec, spec.emitters[1], [parse_format("mono")])["mono"].measured
+    measured = respond(spec, 1, [parse_format("mono")])["mono"].measured
     assert rendered.row["rt60_measured_s"] == rendered.events[1]["rt60_s"]
     assert rendered.row["rt60_measured_s"] == pytest.approx(list(measured.rt60_s), rel=1e-3)
     assert rendered.row["drr_db"] == pytest.approx(measured.drr_db, abs=0.01)

@@ -76,7 +76,9 @@ def render_scene(
     needed = [*outputs, parse_format("foa")] if spec.snr_reference == "all_channels" else outputs
     basis = max(needed, key=lambda item: item.order)
     with stage("responses"):
-        responses = [respond(spec, emitter, [basis])[basis.name] for emitter in spec.emitters]
+        responses = [
+            respond(spec, index, [basis])[basis.name] for index in range(len(spec.emitters))
+        ]
     n_taps = max((response.ir.shape[1] for response in responses), default=1)
     grid = plan(spec.n_samples, n_taps)
     sounds = [

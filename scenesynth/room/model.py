@@ -6,6 +6,7 @@ at its far end (z0 is the floor, z1 the ceiling). The origin lies in a floor cor
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 WALLS = ("x0", "x1", "y0", "y1", "z0", "z1")
@@ -16,16 +17,26 @@ Vector = tuple[float, float, float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Air:
-    """The medium: what sets delay and air absorption (ISO 9613-1)."""
+    """The medium: what sets delay and air absorption (ISO 9613-1).
+
+    Attributes:
+        speed_of_sound_mps: that of the temperature where not given. A copy with another temperature
+            (`dataclasses.replace`) keeps the speed unless that is replaced too.
+    """
 
     temperature_c: float = 20.0
     humidity_pct: float = 50.0
     pressure_kpa: float = 101.325
-    speed_of_sound_mps: float = 343.2
+    speed_of_sound_mps: float = math.nan
 
     def __post_init__(self) -> None:
         if not -40 <= self.temperature_c <= 60:
             raise ValueError(f"temperature_c = {self.temperature_c}; must lie in [-40, 60]")
+        if math.isnan(self.speed_of_sound_mps):
+            # Only here: that module describes air by this one's records.
+            from scenesynth.room.air import speed_of_sound_mps
+
+            object.__setattr__(self, "speed_of_sound_mps", speed_of_sound_mps(self.temperature_c))
         if not 0 < self.humidity_pct <= 100:
             raise ValueError(f"humidity_pct = {self.humidity_pct}; must lie in (0, 100]")
         if not 50 <= self.pressure_kpa <= 120:

@@ -1,0 +1,30 @@
+"""The package's own engine, for rooms that are boxes: image sources, in full or with a tail."""
+
+from __future__ import annotations
+
+from scenesynth.acoustics.response import Response, shoebox_response
+from scenesynth.scene.geometry import rotation_matrix
+from scenesynth.scene.spec import Emitter, Keyframe, SceneSpec
+from scenesynth.spatial.formats import Format
+
+
+def respond(
+    spec: SceneSpec,
+    emitter: Emitter,
+    emitter_index: int,
+    format: Format,
+    emitter_at: Keyframe,
+    listener_at: Keyframe,
+) -> Response:
+    """Response of one emitter of a scene; see `scenesynth.acoustics.engines`."""
+    return shoebox_response(
+        room=spec.room,
+        air=spec.air,
+        source_m=emitter_at.position_m,
+        listener_m=listener_at.position_m,
+        rotation=rotation_matrix(listener_at.yaw_deg, listener_at.pitch_deg, listener_at.roll_deg),
+        format=format,
+        sample_rate=spec.sample_rate,
+        length_s=spec.response_s,
+        highpass_hz=spec.highpass_hz,
+    )
