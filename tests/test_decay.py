@@ -11,8 +11,15 @@ from hypothesis import strategies as st
 
 from scenesynth.errors import UnreachableT60Error
 from scenesynth.room.air import energy_attenuation_per_m
-from scenesynth.room.decay import absorption_for_t60, predicted_t60_s, response_length_s
+from scenesynth.room.decay import (
+    absorption_for_t60,
+    late_covariance,
+    octant_directions,
+    predicted_t60_s,
+    response_length_s,
+)
 from scenesynth.room.model import OCTAVE_BANDS_HZ, Air, Room
+from scenesynth.spatial.ambisonics import spherical_harmonics
 
 AIR = Air()
 C = AIR.speed_of_sound_mps
@@ -115,3 +122,79 @@ def test_a_response_is_as_long_as_the_slowest_band() -> None:
 
 def test_an_anechoic_response_holds_the_direct_sound_of_any_pair() -> None:
     assert response_length_s(room_of(1.0), AIR) > math.hypot(7, 5, 3) / C
+
+
+SIZE, TIMES = (7.0, 5.0, 3.0), np.array([0.08, 0.2, 0.4])
+UNEVEN = np.random.default_rng(2).uniform(0.1, 0.6, (6, 3))
+SOME_AIR = np.array([0.0, 0.001, 0.01])
+
+
+def late(absorption, times_s=TIMES, order=1, **changes) -> np.ndarray:
+    harmonics = spherical_harmonics(octant_directions(), order)
+    return late_covariance(SIZE, absorption, SOME_AIR, C, times_s, harmonics, **changes)
+
+
+def brute_force_late(absorption, order: int, power) -> np.ndarray:
+    """A Fibonacci lattice of 40,000 directions over the whole sphere, every image path counted."""
+    n = np.arange(40000)
+    z = 1 - (2 * n + 1) / len(n)
+    azimuth = np.pi * (1 + math.sqrt(5)) * n
+    u = np.stack([np.sqrt(1 - z**2) * np.cos(azimuth), np.sqrt(1 - z**2) * np.sin(azimuth), z], 1)
+    hits = C * TIMES[:, None, None] * np.abs(u) / np.array(SIZE)
+    reflected = (1 - absorption).reshape(3, 2, -1).prod(axis=1)
+    y = spherical_harmonics(u, order)
+    density = 4 * np.pi * C / np.prod(SIZE) / len(u)
+    return np.stack(
+        [
+            np.einsum("tn,ni,nj->tij", np.exp(0.5 * hits @ log - m * C * TIMES[:, None]) * p, y, y)
+            for log, m, p in zip(np.log(reflected).T, SOME_AIR, power(u), strict=True)
+        ]
+    ) * density  # fmt: skip
+
+
+def cardioid_power(u: np.ndarray) -> np.ndarray:
+    """Mean over the mirror images of the power of a cardioid that faces (0.6, 0, 0.8)."""
+    signs = np.array(np.meshgrid(*[[-1, 1]] * 3)).reshape(3, -1)
+    cosine = np.einsum("nd,ds->ns", u * np.array([0.6, 0.0, 0.8]), signs)
+    return np.tile(((0.5 + 0.5 * cosine) ** 2).mean(axis=1), (3, 1))
+
+
+def even_power(u: np.ndarray) -> np.ndarray:
+    return np.ones((3, len(u)))
+
+
+@pytest.mark.parametrize("power", [even_power, cardioid_power])
+@pytest.mark.parametrize("order", [0, 1, 2, 4])
+def test_the_late_covariance_equals_a_sum_over_the_whole_sphere(order: int, power) -> None:
+    got = late(UNEVEN, order=order, source_power=power(octant_directions()))
+    want = brute_force_late(UNEVEN, order, power)
+    assert got.shape == want.shape == (3, 3, (order + 1) ** 2, (order + 1) ** 2)
+    assert np.abs(got - want).max(axis=(2, 3)) == pytest.approx(0, abs=5e-4 * want.max())
+    np.testing.assert_allclose(got[..., 0, 0], want[..., 0, 0], rtol=2e-3)
+
+
+def test_the_first_order_channels_share_the_power_and_are_uncorrelated() -> None:
+    got = late(UNEVEN)
+    channels = np.arange(4)
+    np.testing.assert_allclose(got[..., channels[1:], channels[1:]].sum(-1), got[..., 0, 0])
+    assert np.count_nonzero(got) == got[..., channels, channels].size
+
+
+def test_an_isotropic_field_gives_each_harmonic_its_share() -> None:
+    """No walls: only air damps. SN3D channels of degree l then have 1 / (2 l + 1) of W each."""
+    got = late(np.zeros((6, 3)), order=3)
+    degree = np.repeat(np.arange(4), 2 * np.arange(4) + 1)
+    want = np.broadcast_to(np.diag(1 / (2 * degree + 1)), got.shape) * got[..., :1, :1]
+    np.testing.assert_allclose(got, want, atol=1e-12 * got.max())
+    level = 4 * np.pi * C / math.prod(SIZE) * np.exp(-np.outer(SOME_AIR * C, TIMES))
+    np.testing.assert_allclose(got[..., 0, 0], level)
+
+
+def test_without_a_source_power_it_is_one() -> None:
+    ones = np.ones((3, len(octant_directions())))
+    np.testing.assert_array_equal(late(UNEVEN), late(UNEVEN, source_power=ones))
+    np.testing.assert_allclose(late(UNEVEN, source_power=2 * ones), 2 * late(UNEVEN))
+
+
+def test_a_lower_order_is_part_of_a_higher_one() -> None:
+    np.testing.assert_array_equal(late(UNEVEN, order=1), late(UNEVEN, order=3)[..., :4, :4])

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -120,6 +121,82 @@ def absorption_for_t60(
         scale,
     )
     return tuple(tuple(float(a) for a in wall) for wall in walls(scale))
+
+
+def octant_directions() -> NDArray[np.float64]:
+    """Directions at which `late_covariance` asks for harmonics and source power. Shape: [n, 3].
+
+    They lie in the octant of positive x, y and z: the room is symmetric about the other seven.
+    """
+    from scenesynth.room import decay_kernels
+
+    return np.ascontiguousarray(decay_kernels.grids()[0].T)
+
+
+def late_covariance(
+    size_m: Vector,
+    absorption: ArrayLike,
+    attenuation_per_m: ArrayLike,
+    speed_of_sound_mps: float,
+    times_s: ArrayLike,
+    harmonics: ArrayLike,
+    source_power: ArrayLike | None = None,
+) -> NDArray[np.float64]:
+    """Power and directional covariance of the late field per second, in the room's frame.
+
+    (4 pi c / V) < Y_i(u) Y_j(u) G(u) exp(-r(u) t) >_u over all directions u. The field has the
+    room's three mirror planes, so that what is odd in an axis vanishes: first-order channels are
+    uncorrelated. The variance of a sample at time t is this over the sample rate.
+
+    Args:
+        absorption: Shape: [6, bands].
+        attenuation_per_m: energy attenuation of air. Shape: [bands].
+        times_s: after emission. Shape: [times].
+        harmonics: of `octant_directions`, ACN order. Shape: [n, (order + 1)^2].
+        source_power: power that the source sends towards `octant_directions`, mean over the eight
+            mirror images of each; 1 everywhere by default. Shape: [bands, n].
+
+    Returns:
+        Shape: [bands, times, K, K] with K = (order + 1)^2.
+    """
+    from scenesynth.room import decay_kernels
+
+    gains = np.asarray(harmonics, dtype=np.float64)
+    first, second = _even_pairs(gains.shape[1])
+    walls = np.array(absorption, dtype=np.float64, order="C")
+    times = np.array(times_s, dtype=np.float64)
+    moments = np.empty((walls.shape[1], len(first), len(times)))
+    power = np.ones((walls.shape[1], len(gains))) if source_power is None else source_power
+    decay_kernels.late_moments(
+        np.array(size_m, dtype=np.float64),
+        walls,
+        np.array(attenuation_per_m, dtype=np.float64),
+        float(speed_of_sound_mps),
+        decay_kernels.grids(),
+        times,
+        np.ascontiguousarray((gains[:, first] * gains[:, second]).T),
+        np.array(power, dtype=np.float64, order="C"),
+        moments,
+    )
+    covariance = np.zeros((walls.shape[1], len(times), gains.shape[1], gains.shape[1]))
+    covariance[:, :, first, second] = moments.transpose(0, 2, 1)
+    covariance[:, :, second, first] = moments.transpose(0, 2, 1)
+    return covariance
+
+
+@lru_cache(maxsize=8)
+def _even_pairs(n_channels: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pairs of harmonics whose product is even in x, y and z; the first no later than the second.
+
+    In ACN order the harmonic of degree l and order m is odd in z where l + m is, odd in y where
+    m < 0, and cos(m az) or sin(|m| az) is odd in x where |m| is odd or even.
+    """
+    degree = np.repeat(np.arange(math.isqrt(n_channels)), 2 * np.arange(math.isqrt(n_channels)) + 1)
+    m = np.arange(n_channels) - degree * (degree + 1)
+    parity = np.stack([(np.abs(m) + (m < 0)) % 2, m < 0, (degree + m) % 2])
+    even = (parity[:, :, None] == parity[:, None, :]).all(axis=0)
+    first, second = np.nonzero(np.triu(even))
+    return first, second
 
 
 def _check_reachable(

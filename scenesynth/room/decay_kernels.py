@@ -68,24 +68,64 @@ def predict(size, walls, air, speed, grids, t60):  # type: ignore[no-untyped-def
     directions, weights, nodes, node_weights = grids
     n = len(weights)
     rates, share, part = np.empty(n), np.empty(n), np.empty(n)
-    loss = np.empty(3)
     for band in range(len(t60)):
-        for axis in range(3):
-            loss[axis] = 0.0
-            for wall in range(2 * axis, 2 * axis + 2):
-                loss[axis] -= 0.5 * math.log1p(-min(walls[wall, band], FULL_ABSORPTION))
-            loss[axis] /= size[axis]
+        _rates(size, walls, air, speed, directions, band, rates)
         total = 0.0
         for d in range(n):
-            per_metre = (
-                directions[0, d] * loss[0] + directions[1, d] * loss[1] + directions[2, d] * loss[2]
-            )
-            rates[d] = speed * (per_metre + air[band])
             share[d] = weights[d] / rates[d]
             total += share[d]
         for d in range(n):
             share[d] /= total
         t60[band] = _t30(share, rates, nodes, node_weights, part)
+
+
+@kernel
+def _rates(size, walls, air, speed, directions, band, rates):  # type: ignore[no-untyped-def]
+    """Write the decay rate of every direction, in 1/s."""
+    loss = np.empty(3)
+    for axis in range(3):
+        loss[axis] = 0.0
+        for wall in range(2 * axis, 2 * axis + 2):
+            loss[axis] -= 0.5 * math.log1p(-min(walls[wall, band], FULL_ABSORPTION))
+        loss[axis] /= size[axis]
+    for d in range(len(rates)):
+        per_metre = (
+            directions[0, d] * loss[0] + directions[1, d] * loss[1] + directions[2, d] * loss[2]
+        )
+        rates[d] = speed * (per_metre + air[band])
+
+
+@kernel
+def late_moments(  # type: ignore[no-untyped-def]
+    size, walls, air, speed, grids, times, products, power, moments
+):
+    """Write (4 pi c / V) < product * power * exp(-rate * t) > for every product of harmonics.
+
+    Args:
+        times: seconds. Shape: [times].
+        products: at the directions of `grids`. Shape: [pairs, n].
+        power: Shape: [bands, n].
+        moments: Shape: [bands, pairs, times].
+    """
+    directions, weights, _, _ = grids
+    n = len(weights)
+    rates = np.empty(n)
+    decayed = np.empty((n, len(times)))
+    density = 4.0 * math.pi * speed / (size[0] * size[1] * size[2])
+    for band in range(len(moments)):
+        _rates(size, walls, air, speed, directions, band, rates)
+        for d in range(n):
+            share = density * weights[d] * power[band, d]
+            row = decayed[d]
+            for k in range(len(times)):
+                row[k] = share * _exp(-rates[d] * times[k])
+        for pair in range(len(products)):
+            sums = moments[band, pair]
+            sums[:] = 0.0
+            for d in range(n):
+                row, product = decayed[d], products[pair, d]
+                for k in range(len(times)):
+                    sums[k] += product * row[k]
 
 
 @kernel
@@ -163,26 +203,31 @@ def _time_of(share, rates, level_db, start, part):  # type: ignore[no-untyped-de
 
 @kernel
 def _decayed(share, rates, t, part):  # type: ignore[no-untyped-def]
-    """The decay at time t, and how fast it falls; `part` is room to work in.
-
-    exp(x) is the 256th power of exp(x / 256), whose series about the middle of the range ends
-    after ten terms; exp(-64) stands for what is smaller. Exact to 1e-13 and free of branches.
-    """
+    """The decay at time t, and how fast it falls; `part` is room to work in."""
     for d in range(len(rates)):
-        x = -rates[d] * t
-        y = (x if x > _SMALLEST else _SMALLEST) * _PART - _CENTRE
-        y2 = y * y
-        y4 = y2 * y2
-        low = (1.0 + y) + y2 * (1.0 / 2.0 + y * (1.0 / 6.0))
-        middle = (1.0 / 24.0 + y * (1.0 / 120.0)) + y2 * (1.0 / 720.0 + y * (1.0 / 5040.0))
-        high = 1.0 / 40320.0 + y * (1.0 / 362880.0)
-        e = _AT_CENTRE * (low + y4 * (middle + y4 * high))
-        for _ in range(_SQUARINGS):
-            e *= e
-        part[d] = share[d] * e
+        part[d] = share[d] * _exp(-rates[d] * t)
     total = 0.0
     falling = 0.0
     for d in range(len(rates)):
         total += part[d]
         falling += part[d] * rates[d]
     return total, falling
+
+
+@kernel
+def _exp(x):  # type: ignore[no-untyped-def]
+    """exp(x) for x <= 0 by arithmetic alone, so that loops over it are vectorised.
+
+    The 256th power of exp(x / 256), whose series about the middle of the range ends after ten
+    terms; exp(-64) stands for what is smaller. Exact to 1e-13 and free of branches.
+    """
+    y = (x if x > _SMALLEST else _SMALLEST) * _PART - _CENTRE
+    y2 = y * y
+    y4 = y2 * y2
+    low = (1.0 + y) + y2 * (1.0 / 2.0 + y * (1.0 / 6.0))
+    middle = (1.0 / 24.0 + y * (1.0 / 120.0)) + y2 * (1.0 / 720.0 + y * (1.0 / 5040.0))
+    high = 1.0 / 40320.0 + y * (1.0 / 362880.0)
+    e = _AT_CENTRE * (low + y4 * (middle + y4 * high))
+    for _ in range(_SQUARINGS):
+        e *= e
+    return e
