@@ -85,6 +85,8 @@ def _draw_t60(axes: Axes, view: View, y: float) -> float:
 
 def _untold_t60(view: View) -> str:
     """Why no reverberation time was requested."""
+    if view.spec.room.measured is not None:
+        return "none: the room was measured"
     if all(share == 1 for wall in view.spec.room.absorption for share in wall):
         return "none: the walls absorb everything"
     return "follows from the walls' materials"

@@ -64,13 +64,17 @@ class AssetRef:
 class Room:
     """A shoebox with an energy absorption coefficient per wall and octave band.
 
+    Or a room that was measured, or simulated elsewhere: then it is its responses, `size_m` is the
+    box that holds their positions, and nothing is known of its walls.
+
     Attributes:
         id: name; rooms of different splits have different names.
         size_m: lengths along x, y, z.
         band_hz: octave-band centres of the columns of `absorption`, rising.
-        absorption: six walls (order of `WALLS`) by bands, each in [0, 1].
+        absorption: six walls (order of `WALLS`) by bands, each in [0, 1]; none where measured.
         rt60_s: requested reverberation time per band, or None where materials rule.
         materials: name per wall, for people; None where the T60 was asked for.
+        measured: the responses of a measured room.
     """
 
     id: str
@@ -79,12 +83,17 @@ class Room:
     absorption: tuple[tuple[float, ...], ...]
     rt60_s: tuple[float, ...] | None = None
     materials: tuple[str, ...] | None = None
+    measured: AssetRef | None = None
 
     def __post_init__(self) -> None:
         if min(self.size_m) <= 0:
             raise ValueError(f"size_m = {self.size_m}; every length must be positive")
         if not self.band_hz or list(self.band_hz) != sorted(set(self.band_hz)):
             raise ValueError(f"band_hz = {self.band_hz}; must be rising band centres")
+        if self.measured is not None:
+            if self.absorption:
+                raise ValueError("absorption is given for a measured room; must be empty")
+            return
         if len(self.absorption) != len(WALLS):
             raise ValueError(f"absorption has {len(self.absorption)} walls; must have 6: {WALLS}")
         for wall, coefficients in zip(WALLS, self.absorption, strict=True):

@@ -262,6 +262,8 @@ def _audible(spec: SceneSpec) -> dict[str, Any]:
     del plain["origin"]
     for name in ("id", "rt60_s", "materials"):
         del plain["room"][name]
+    if spec.room.measured is not None:
+        plain["room"]["measured"] = spec.room.measured.digest
     for emitter in plain["emitters"]:
         del emitter["id"], emitter["group"]
         for event in emitter["events"]:
