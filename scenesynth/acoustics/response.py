@@ -1,13 +1,20 @@
 """One impulse response: from a place in a room to a listener, in a format.
 
 Sample 0 is the emission: the direct sound arrives at distance / c. Amplitude falls as 1 / d, and a
-source at 1 m gives 1.0 in W. Directions are those of the listener's frame.
+source at 1 m gives 1.0 in W (on its axis, where it is directional). Directions are those of the
+listener's frame.
+
+Mode `full` is every image within the response. Mode `tail` is every image up to the mixing time,
+then noise with the statistics of the later ones (`scenesynth.acoustics.tail`).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.fft
@@ -16,14 +23,22 @@ from numpy.typing import ArrayLike, NDArray
 from scenesynth.acoustics.arrivals import room_tables
 from scenesynth.acoustics.highpass import highpass
 from scenesynth.acoustics.measure import Acoustics, measure
-from scenesynth.acoustics.spread_cpu import MAX_BANDS, channel_spectra, make_plan
+from scenesynth.acoustics.spread_cpu import GUARD, MAX_BANDS, channel_spectra, make_plan
+from scenesynth.acoustics.tail import Seam, add_tail, octant_power
 from scenesynth.room.air import energy_attenuation_per_m
 from scenesynth.room.model import Air, Room, Vector
+from scenesynth.scene.spec import Directivity, Mode
 from scenesynth.spatial.formats import Format
 from scenesynth.timing import stage
 
 MIN_DISTANCE_M = 0.05
 """Closer than this a point source is no model of anything, and 1 / d runs away."""
+
+FADE_S = 0.005
+"""Length of the cross-fade between images and noise, its middle at the mixing time."""
+
+LEAST_AFTER_DIRECT_S = 0.02
+"""Images rule for at least this long after the direct sound, however late that arrives."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -35,6 +50,7 @@ class Response:
         direct_delay_s: distance / c.
         direction: unit vector towards the source in the listener's frame.
         measured: reverberation times and ratios of the W channel.
+        mixing_time_s: where noise takes over from images; None where it does not.
     """
 
     ir: NDArray[np.float32]
@@ -42,6 +58,61 @@ class Response:
     distance_m: float
     direction: Vector
     measured: Acoustics
+    mixing_time_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Request:
+    """What `shoebox_response` is asked for.
+
+    Attributes:
+        rotation: listener-to-room matrix. Shape: [3, 3].
+        length_s: length of the response; it has to hold the direct sound.
+        highpass_hz: corner of the causal second-order high-pass, which comes last; 0 for none.
+        mixing_time_s: in mode `tail`: after emission, or 20 ms after the direct sound if that is
+            later. A response that ends before it is one of images only.
+        scattering: in mode `tail`: 0 leaves the late field as uneven over directions as specular
+            walls make it, 1 makes it isotropic.
+        directivity: how much the source radiates off its front.
+        front: where a directional source looks, a vector of the room of any length.
+        displacement_m: images of three reflections and more lie farther by up to this.
+        seed: 32 bits, of displacements and noise.
+    """
+
+    room: Room
+    air: Air
+    source_m: Vector
+    listener_m: Vector
+    rotation: ArrayLike
+    format: Format
+    sample_rate: int
+    length_s: float
+    highpass_hz: float = 30.0
+    mode: Mode = "full"
+    mixing_time_s: float = 0.08
+    scattering: float = 0.0
+    directivity: Directivity = "omni"
+    front: Vector | None = None
+    displacement_m: float = 0.0
+    seed: int = 0
+
+
+def shoebox_responses(requests: Sequence[Request], threads: int = 1) -> list[Response]:
+    """Responses of unequal rooms, lengths and formats, each as if it were rendered alone.
+
+    Args:
+        threads: how many are rendered at a time, each on one thread; the kernels and transforms
+            leave the interpreter free.
+
+    Raises:
+        ValueError: see `shoebox_response`.
+    """
+    if threads < 1:
+        raise ValueError(f"threads = {threads}; must be at least 1")
+    if threads == 1 or len(requests) < 2:
+        return [_respond(request) for request in requests]
+    with ThreadPoolExecutor(min(threads, len(requests))) as pool:
+        return list(pool.map(_respond, requests))
 
 
 def shoebox_response(
@@ -55,53 +126,142 @@ def shoebox_response(
     sample_rate: int,
     length_s: float,
     highpass_hz: float = 30.0,
+    mode: Mode = "full",
+    mixing_time_s: float = 0.08,
+    scattering: float = 0.0,
+    directivity: Directivity = "omni",
+    front: Vector | None = None,
+    displacement_m: float = 0.0,
+    seed: int = 0,
 ) -> Response:
-    """Response by image sources at full order: every image within `length_s`.
-
-    Args:
-        rotation: listener-to-room matrix. Shape: [3, 3].
-        length_s: length of the response; it has to hold the direct sound.
-        highpass_hz: corner of the causal second-order high-pass; 0 for none.
+    """Response by image sources, to the end or up to the mixing time; arguments as in `Request`.
 
     Raises:
         ValueError: a position outside the room or on a wall, source and listener at one place, no
-            band below Nyquist, a response that ends before the direct sound.
+            band below Nyquist, a response that ends before the direct sound, a directional source
+            without a front, a number out of range.
     """
-    turn = np.array(rotation, dtype=np.float64)
-    away = np.subtract(source_m, listener_m)
-    distance_m = float(np.linalg.norm(away))
-    n_bands = _usable_bands(room, sample_rate)
-    _check(room, air, source_m, listener_m, turn, distance_m, length_s)
-    n_samples = round(length_s * sample_rate)
-    radius_m = n_samples / sample_rate * air.speed_of_sound_mps
-    band_hz = room.band_hz[:n_bands]
-    plan = make_plan(sample_rate, n_samples, band_hz)
-    spectra = channel_spectra(
-        plan,
-        room_tables(room, source_m, listener_m, radius_m),
-        radius_m=radius_m,
-        rotation=turn,
-        order=format.order,
-        attenuation_per_m=energy_attenuation_per_m(band_hz, air),
-        speed_of_sound_mps=air.speed_of_sound_mps,
+    return _respond(
+        Request(
+            room=room,
+            air=air,
+            source_m=source_m,
+            listener_m=listener_m,
+            rotation=rotation,
+            format=format,
+            sample_rate=sample_rate,
+            length_s=length_s,
+            highpass_hz=highpass_hz,
+            mode=mode,
+            mixing_time_s=mixing_time_s,
+            scattering=scattering,
+            directivity=directivity,
+            front=front,
+            displacement_m=displacement_m,
+            seed=seed,
+        )
     )
-    periodic = scipy.fft.irfft(spectra, n=plan.n_fft, axis=1, workers=1)
-    ir = highpass(periodic, n_samples, highpass_hz, sample_rate)
-    direct_delay_s = distance_m / air.speed_of_sound_mps
+
+
+def _respond(request: Request) -> Response:
+    turn = np.array(request.rotation, dtype=np.float64)
+    away = np.subtract(request.source_m, request.listener_m)
+    distance_m = float(np.linalg.norm(away))
+    direct_delay_s = distance_m / request.air.speed_of_sound_mps
+    band_hz = _usable_bands(request.room, request.sample_rate)
+    _check(request, turn, distance_m)
+    seam = _seam(request, direct_delay_s)
+    ir = _render(request, turn, band_hz, seam)
     x, y, z = turn.T @ away / distance_m
     with stage("measure"):
-        measured = measure(ir[0], sample_rate, band_hz, direct_delay_s)
+        measured = measure(ir[0], request.sample_rate, band_hz, direct_delay_s)
     return Response(
         ir=ir,
         direct_delay_s=direct_delay_s,
         distance_m=distance_m,
         direction=(float(x), float(y), float(z)),
         measured=measured,
+        mixing_time_s=(seam.start_s + seam.end_s) / 2 if seam else None,
     )
 
 
-def _usable_bands(room: Room, sample_rate: int) -> int:
-    """How many bands of the room lie below Nyquist."""
+def _seam(request: Request, direct_delay_s: float) -> Seam | None:
+    """Where noise takes over, or None where images go on to the end."""
+    if request.mode == "full":
+        return None
+    middle_s = max(request.mixing_time_s, direct_delay_s + LEAST_AFTER_DIRECT_S)
+    start_s = middle_s - FADE_S / 2
+    return Seam(start_s=start_s, end_s=start_s + FADE_S) if start_s < request.length_s else None
+
+
+def _render(
+    request: Request,
+    turn: NDArray[np.float64],
+    band_hz: tuple[float, ...],
+    seam: Seam | None,
+) -> NDArray[np.float32]:
+    """Images, the noise after them, and the high-pass over both. Shape: [channels, samples]."""
+    room, rate, speed_mps = request.room, request.sample_rate, request.air.speed_of_sound_mps
+    n_samples = round(request.length_s * rate)
+    n_images = math.ceil(seam.end_s * rate) if seam else n_samples
+    plan = make_plan(rate, n_images, band_hz)
+    attenuation_per_m = energy_attenuation_per_m(band_hz, request.air)
+    directed = request.directivity != "omni"
+    extras: dict[str, Any] = {}
+    if request.displacement_m:
+        extras |= {"displacement_m": request.displacement_m, "seed32": request.seed}
+    if seam:
+        extras["fade_m"] = (seam.start_s * speed_mps, seam.end_s * speed_mps)
+    directivity = front = None
+    fronts = ()
+    if directed:
+        from scenesynth.acoustics.directivity import pattern
+
+        directivity, front = pattern(request.directivity, band_hz), _unit(request.front)
+        fronts = (front,)
+        extras["directivity"] = directivity
+    radius_m = n_images / rate * speed_mps
+    spectra = channel_spectra(
+        plan,
+        room_tables(room, request.source_m, request.listener_m, radius_m, *fronts),
+        radius_m=radius_m,
+        rotation=turn,
+        order=request.format.order,
+        attenuation_per_m=attenuation_per_m,
+        speed_of_sound_mps=speed_mps,
+        **extras,
+    )
+    ir = scipy.fft.irfft(spectra, n=plan.n_fft, axis=1, workers=1)
+    if seam:
+        # Low bands ring on beyond the last image; what the first ring ahead lies at the very end.
+        images = ir[:, : plan.n_fft - GUARD // 2]
+        ir = np.zeros((len(images), n_samples), dtype=np.float32)
+        n = min(n_samples, images.shape[1])
+        ir[:, :n] = images[:, :n]
+        add_tail(
+            ir,
+            room=room,
+            band_hz=band_hz,
+            attenuation_per_m=attenuation_per_m,
+            speed_of_sound_mps=speed_mps,
+            rotation=turn,
+            sample_rate=rate,
+            seam=seam,
+            scattering=request.scattering,
+            source_power=None if directivity is None else octant_power(directivity, front),
+            seed=request.seed,
+        )
+    return highpass(ir, n_samples, request.highpass_hz, rate)
+
+
+def _unit(front: Vector | None) -> Vector:
+    x, y, z = front or (0.0, 0.0, 0.0)
+    length = math.hypot(x, y, z)
+    return (x / length, y / length, z / length)
+
+
+def _usable_bands(room: Room, sample_rate: int) -> tuple[float, ...]:
+    """The bands of the room that lie below Nyquist."""
     ratios = np.diff(np.log2(room.band_hz))
     if len(room.band_hz) > MAX_BANDS or np.any(np.abs(ratios - 1.0) > 0.02):
         raise ValueError(
@@ -114,19 +274,15 @@ def _usable_bands(room: Room, sample_rate: int) -> int:
             f"sample_rate = {sample_rate} Hz is too low: no band of room {room.id} lies below "
             f"Nyquist (lowest is {room.band_hz[0]:g} Hz); use more than {2 * room.band_hz[0]:g} Hz"
         )
-    return n
+    return room.band_hz[:n]
 
 
-def _check(
-    room: Room,
-    air: Air,
-    source_m: Vector,
-    listener_m: Vector,
-    rotation: NDArray[np.float64],
-    distance_m: float,
-    length_s: float,
-) -> None:
-    for name, position in (("source_m", source_m), ("listener_m", listener_m)):
+def _check(request: Request, rotation: NDArray[np.float64], distance_m: float) -> None:
+    room, air, length_s = request.room, request.air, request.length_s
+    if room.shape != "shoebox":
+        raise ValueError(f"room {room.id} is of shape {room.shape!r}; must be a shoebox")
+    for name in ("source_m", "listener_m"):
+        position = getattr(request, name)
         if not all(math.isfinite(value) for value in position):
             raise ValueError(f"{name} = {position}; must be finite")
         if why := room.outside(position):
@@ -143,3 +299,19 @@ def _check(
             f"length_s = {length_s:g} ends before the direct sound arrives at "
             f"{distance_m / air.speed_of_sound_mps:.4g} s; make it longer"
         )
+    front = request.front
+    if request.directivity != "omni" and not (
+        front and all(math.isfinite(v) for v in front) and any(front)
+    ):
+        raise ValueError(
+            f"front = {front}; a source of directivity {request.directivity!r} needs the vector in "
+            f"which it looks"
+        )
+    for name, low, high in (
+        ("mixing_time_s", 0.01, 1.0),
+        ("scattering", 0.0, 1.0),
+        ("displacement_m", 0.0, 0.5),
+        ("seed", 0, 2**32 - 1),
+    ):
+        if not low <= (value := getattr(request, name)) <= high:
+            raise ValueError(f"{name} = {value}; must lie in [{low}, {high}]")

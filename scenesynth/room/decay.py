@@ -162,7 +162,7 @@ def late_covariance(
     from scenesynth.room import decay_kernels
 
     gains = np.asarray(harmonics, dtype=np.float64)
-    first, second = _even_pairs(gains.shape[1])
+    first, second = even_pairs(gains.shape[1])
     walls = np.array(absorption, dtype=np.float64, order="C")
     times = np.array(times_s, dtype=np.float64)
     moments = np.empty((walls.shape[1], len(first), len(times)))
@@ -185,7 +185,7 @@ def late_covariance(
 
 
 @lru_cache(maxsize=8)
-def _even_pairs(n_channels: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def even_pairs(n_channels: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Pairs of harmonics whose product is even in x, y and z; the first no later than the second.
 
     In ACN order the harmonic of degree l and order m is odd in z where l + m is, odd in y where

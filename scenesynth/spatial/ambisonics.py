@@ -17,6 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 from scenesynth.jit import kernel
 
 
+_YZX = [1, 2, 0]
+
+
 @cache
 def recursion_table(order: int) -> NDArray[np.float64]:
     """Factors a and b of `harmonics_into` for degree l and m, and the start value of m at [m, m].
@@ -89,3 +92,42 @@ def spherical_harmonics(unit_vectors: ArrayLike, order: int) -> NDArray[np.float
     out = np.empty((len(flat), (order + 1) ** 2))
     _harmonics_rows(flat, order, recursion_table(order), out)
     return out.reshape(*vectors.shape[:-1], -1)
+
+
+def harmonics_rotation(rotation: NDArray[np.float64], order: int) -> NDArray[np.float64]:
+    """How Ambisonic channels change when the listener turns: channels = D @ channels of the room.
+
+    A plane wave from u in the room comes from rotation.T @ u to the listener, so D Y(u) =
+    Y(rotation.T u) for every u: solved, degree by degree, for more directions than unknowns.
+
+    Args:
+        rotation: listener-to-room matrix. Shape: [3, 3].
+
+    Returns:
+        Block diagonal, one block per degree. Shape: [(order + 1)^2, (order + 1)^2].
+    """
+    turned = np.zeros(((order + 1) ** 2,) * 2)
+    turned[0, 0] = 1.0
+    if order > 0:  # Y, Z, X are the components themselves
+        turned[1:4, 1:4] = rotation.T[_YZX][:, _YZX]
+    for degree in range(2, order + 1):
+        block = slice(degree**2, (degree + 1) ** 2)
+        directions, inverse = _solver(degree)
+        after = spherical_harmonics(directions @ rotation, degree)[:, block]
+        turned[block, block] = after.T @ inverse
+    return turned
+
+
+@cache
+def _solver(degree: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Directions [n, 3] and what turns the values of one degree there into it. Shape: [n, 2l+1].
+
+    A Fibonacci lattice of enough points to be well conditioned (below 2).
+    """
+    n = 4 * (degree + 1) ** 2
+    z = 1.0 - (2.0 * np.arange(n) + 1.0) / n
+    azimuth = np.pi * (1.0 + math.sqrt(5.0)) * np.arange(n)
+    flat = np.sqrt(1.0 - z * z)
+    directions = np.stack([flat * np.cos(azimuth), flat * np.sin(azimuth), z], axis=1)
+    values = spherical_harmonics(directions, degree)[:, degree**2 :]
+    return directions, np.ascontiguousarray(np.linalg.pinv(values).T)

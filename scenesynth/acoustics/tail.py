@@ -1,0 +1,291 @@
+"""The late field as noise: level, slope and directions per band from the closed-form decay.
+
+After the mixing time a room's images are too many and too irregular to be told apart. What is left
+of them is their power E_b(t) per second in every band and their covariance over the Ambisonic
+channels (`scenesynth.room.decay.late_covariance`). With L_b(t) the lower triangular factor of that
+covariance over the sample rate, and n_jb(t) independent noises cut into bands, channel i is
+
+    sum over b and j <= i of L_b[i, j](t) n_jb(t).
+
+L is triangular in ACN order, so the channels of a lower order are the first of a higher one, and
+every format is a projection of the same field. The covariance is the room's; the channels are
+turned into the listener's frame at the end.
+
+Times are few. Between nodes that lie ever further apart (a decay's curvature falls as 1 / t^2) the
+level is interpolated in dB and the shape L / sqrt(E) linearly; inside a block of samples the
+product is a straight line.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scenesynth.acoustics.noise import BLOCK, BLOCKS, noise_pool, stream_starts
+from scenesynth.jit import kernel
+from scenesynth.room.decay import even_pairs, late_covariance, octant_directions
+from scenesynth.room.model import Room, Vector
+from scenesynth.spatial.ambisonics import harmonics_rotation, spherical_harmonics
+
+NODE_RATIO = 1.15
+"""Times of neighbouring nodes at most; the level is then right to 0.05 dB."""
+
+LENGTH_QUANTUM = 16
+"""Tails are planned for whole multiples of this many blocks, so that few plans serve all."""
+
+LEAST_PIVOT = 1e-9
+"""Of a covariance, relative to W's: a channel that the ones before explain to this is left out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seam:
+    """Where images give way to noise: square-root weights of power from `start_s` to `end_s`."""
+
+    start_s: float
+    end_s: float
+
+
+def add_tail(
+    channels: NDArray[np.float32],
+    *,
+    room: Room,
+    band_hz: tuple[float, ...],
+    attenuation_per_m: NDArray[np.float64],
+    speed_of_sound_mps: float,
+    rotation: NDArray[np.float64],
+    sample_rate: int,
+    seam: Seam,
+    scattering: float = 0.0,
+    source_power: NDArray[np.float64] | None = None,
+    seed: int = 0,
+) -> None:
+    """Add the late field to the channels of a response, from the seam to their end.
+
+    Args:
+        channels: Ambisonic, ACN SN3D, sample 0 the emission; changed in place.
+            Shape: [(order + 1)^2, samples].
+        attenuation_per_m: energy attenuation of air. Shape: [bands].
+        rotation: listener-to-room matrix. Shape: [3, 3].
+        scattering: 0 keeps the directions of specular walls, 1 is isotropic; power stays.
+        source_power: towards `octant_directions`, see `late_covariance`. Shape: [bands, n].
+        seed: 32 bits; another one is another field of the same statistics.
+    """
+    n_channels, n_samples = channels.shape
+    order = math.isqrt(n_channels) - 1
+    first = int(seam.start_s * sample_rate) // BLOCK
+    blocks, times_s = _nodes(first, -(-n_samples // BLOCK), sample_rate)
+    covariance = late_covariance(
+        room.size_m,
+        np.array(room.absorption)[:, : len(band_hz)],
+        attenuation_per_m,
+        speed_of_sound_mps,
+        times_s,
+        _octant_harmonics(order),
+        source_power,
+    )
+    rows, columns, degree = _lower_pairs(n_channels)
+    level = np.empty((len(times_s), len(band_hz)))
+    shape = np.empty((len(times_s), len(rows), len(band_hz)))
+    _factor(covariance, float(scattering), float(sample_rate), rows, columns, degree, level, shape)
+    _add_noise(
+        noise_pool(sample_rate, band_hz),
+        stream_starts(seed, n_channels),
+        blocks,
+        level,
+        shape,
+        rows,
+        columns,
+        harmonics_rotation(rotation, order).astype(np.float32),
+        _rising(seam, sample_rate, first),
+        channels,
+    )
+
+
+def octant_power(directivity: NDArray[np.float64], front: Vector) -> NDArray[np.float64]:
+    """Power that a directional source sends towards `octant_directions` and their mirror images.
+
+    The late field knows a direction only up to the walls' mirrors: the mean over the eight signs.
+    Odd powers of the cosine cancel in it, and opposite directions share their even ones.
+
+    Args:
+        directivity: amplitude as a polynomial of the cosine to the front. Shape: [bands, 5].
+        front: unit vector.
+
+    Returns:
+        Shape: [bands, n].
+    """
+    mirrored = np.array(front) * [[1, 1, 1], [1, 1, -1], [1, -1, 1], [1, -1, -1]]
+    squared = (octant_directions() @ mirrored.T) ** 2
+    degrees = directivity.shape[1]
+    means = [np.mean(squared**q, axis=1) for q in range(degrees)]
+    even = [np.convolve(amplitude, amplitude)[::2] for amplitude in directivity]
+    power: NDArray[np.float64] = np.array(even) @ np.array(means)
+    return power
+
+
+@lru_cache(maxsize=256)
+def _nodes(
+    first: int, last: int, sample_rate: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Blocks and times at which the covariance is computed, from `first` to `last` or beyond."""
+    end = -(-last // LENGTH_QUANTUM) * LENGTH_QUANTUM
+    start = max(first, 1)
+    n = 2 + int(math.log(end / start) / math.log(NODE_RATIO))
+    blocks = np.unique(np.round(start * (end / start) ** (np.arange(n) / (n - 1))).astype(np.int64))
+    if first == 0:
+        blocks = np.concatenate([[0], blocks])
+    return blocks, blocks * (BLOCK / sample_rate)
+
+
+@lru_cache(maxsize=8)
+def _octant_harmonics(order: int) -> NDArray[np.float64]:
+    return spherical_harmonics(octant_directions(), order)
+
+
+@lru_cache(maxsize=8)
+def _lower_pairs(
+    n_channels: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Rows and columns of the factor that are not 0, row by row, and the degree of each channel."""
+    columns, rows = even_pairs(n_channels)
+    order = np.lexsort((columns, rows))
+    degree = np.sqrt(np.arange(n_channels)).astype(np.int64)
+    return rows[order], columns[order], degree
+
+
+@lru_cache(maxsize=64)
+def _rising(seam: Seam, sample_rate: int, first: int) -> NDArray[np.float32]:
+    """Weight of the noise from block `first` on, until it is 1. Shape: [whole blocks]."""
+    n = (-(-int(math.ceil(seam.end_s * sample_rate)) // BLOCK) - first) * BLOCK
+    time_s = (first * BLOCK + np.arange(n)) / sample_rate
+    progress = (time_s - seam.start_s) / (seam.end_s - seam.start_s)
+    return np.sqrt(np.clip(progress, 0.0, 1.0)).astype(np.float32)
+
+
+@kernel
+def _factor(  # type: ignore[no-untyped-def]
+    covariance, scattering, sample_rate, rows, columns, degree, level, shape
+):
+    """Write the level sqrt(E / sample_rate) and the factor of the covariance over E (Cholesky).
+
+    Shapes: [bands, times, K, K] to [times, bands] and [times, pairs, bands].
+    """
+    n_bands, n_times, n_channels = covariance.shape[:3]
+    lower = np.zeros((n_channels, n_channels))
+    for band in range(n_bands):
+        for time in range(n_times):
+            field = covariance[band, time]
+            power = max(field[0, 0], 1e-200)
+            level[time, band] = math.sqrt(power / sample_rate)
+            for pair in range(len(rows)):
+                i, j = rows[pair], columns[pair]
+                value = (1.0 - scattering) * field[i, j] / power
+                if i == j:
+                    value += scattering / (2 * degree[i] + 1)
+                for k in range(j):
+                    value -= lower[i, k] * lower[j, k]
+                if i == j:
+                    lower[i, i] = math.sqrt(value) if value > LEAST_PIVOT else 0.0
+                elif lower[j, j] > 0.0:
+                    lower[i, j] = value / lower[j, j]
+                else:
+                    lower[i, j] = 0.0
+                shape[time, pair, band] = lower[i, j]
+
+
+@kernel
+def _add_noise(  # type: ignore[no-untyped-def]
+    pool, starts, blocks, level, shape, rows, columns, rotation, rising, channels
+):
+    """Add the noises, weighted and turned, block by block from the first node to the end."""
+    n_channels, n_samples = channels.shape
+    n_pairs, n_bands = shape.shape[1:]
+    field = np.empty((n_channels, BLOCK), dtype=np.float32)
+    gain, ratio = np.empty(n_bands), np.empty(n_bands)
+    start = np.zeros((n_pairs, n_bands + 3), dtype=np.float32)
+    slope = np.zeros((n_pairs, n_bands + 3), dtype=np.float32)
+    for node in range(len(blocks) - 1):
+        n_blocks = blocks[node + 1] - blocks[node]
+        for b in range(n_bands):
+            gain[b] = level[node, b]
+            ratio[b] = (level[node + 1, b] / level[node, b]) ** (1.0 / n_blocks)
+        for m in range(n_blocks):
+            block = blocks[node] + m
+            first = block * BLOCK
+            if first >= n_samples:
+                return
+            _amplitudes(gain, ratio, shape[node], shape[node + 1], m, n_blocks, start, slope)
+            field[:] = 0.0
+            for pair in range(n_pairs):
+                noise = pool[(starts[columns[pair]] + block) % BLOCKS]
+                for b in range(0, n_bands, 4):
+                    _add_ramps(noise, start[pair], slope[pair], b, n_bands - 1, field[rows[pair]])
+            for b in range(n_bands):
+                gain[b] *= ratio[b]
+            at = first - blocks[0] * BLOCK
+            if at < len(rising):
+                for c in range(n_channels):
+                    for k in range(BLOCK):
+                        field[c, k] *= rising[at + k]
+            _add_turned(field, rotation, channels, first, min(BLOCK, n_samples - first))
+
+
+@kernel
+def _amplitudes(gain, ratio, before, after, m, n, start, slope):  # type: ignore[no-untyped-def]
+    """Amplitudes at the start of block m of n between two nodes, and their slopes per sample."""
+    here, there = m / n, (m + 1) / n
+    for pair in range(len(before)):
+        for b in range(len(gain)):
+            step = after[pair, b] - before[pair, b]
+            now = gain[b] * (before[pair, b] + here * step)
+            then = gain[b] * ratio[b] * (before[pair, b] + there * step)
+            start[pair, b] = now
+            slope[pair, b] = (then - now) * (1.0 / BLOCK)
+
+
+@kernel
+def _add_ramps(noise, start, slope, b, last, out):  # type: ignore[no-untyped-def]
+    """out[k] += the sum over four bands from `b` of (start + slope k) noise[k], over a block.
+
+    Four at once, so that the sum is read and written less often. Bands after the last have gain 0.
+    """
+    n0, n1 = noise[b], noise[min(b + 1, last)]
+    n2, n3 = noise[min(b + 2, last)], noise[min(b + 3, last)]
+    a0, a1, a2, a3 = start[b], start[b + 1], start[b + 2], start[b + 3]
+    d0, d1, d2, d3 = slope[b], slope[b + 1], slope[b + 2], slope[b + 3]
+    for k in range(BLOCK):
+        t = np.float32(k)
+        first = (a0 + d0 * t) * n0[k] + (a1 + d1 * t) * n1[k]
+        second = (a2 + d2 * t) * n2[k] + (a3 + d3 * t) * n3[k]
+        out[k] += first + second
+
+
+@kernel
+def _add_turned(field, rotation, channels, first, n):  # type: ignore[no-untyped-def]
+    """Add rotation @ field to `n` samples; harmonics of one degree turn among themselves."""
+    for k in range(n):
+        channels[0, first + k] += field[0, k]
+    degree = 1
+    while degree * degree < len(field):
+        low, high = degree * degree, (degree + 1) * (degree + 1)
+        for i in range(low, high):
+            out = channels[i, first : first + n]
+            _add_three(field, rotation[i], low, out)
+            for j in range(low + 3, high):
+                weight, row = rotation[i, j], field[j]
+                for k in range(n):
+                    out[k] += weight * row[k]
+        degree += 1
+
+
+@kernel
+def _add_three(field, weights, j, out):  # type: ignore[no-untyped-def]
+    """Add three weighted rows from `j` on: all of the first degree at once."""
+    w0, w1, w2 = weights[j], weights[j + 1], weights[j + 2]
+    r0, r1, r2 = field[j], field[j + 1], field[j + 2]
+    for k in range(len(out)):
+        out[k] += (w0 * r0[k] + w1 * r1[k]) + w2 * r2[k]
