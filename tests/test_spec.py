@@ -147,7 +147,7 @@ def hand_made(**changes: Any) -> SceneSpec:
             r"listener\[0\]\.position_m: x = 9 m is not inside",
         ),
         (("emitters", 0, "events", 0, "onset_s"), 2.0, r"must lie before the scene's end at 2 s"),
-        (("room", "absorption", 2), [1.3], r"room: absorption of wall y0 at 1000 Hz = 1\.3"),
+        (("room", "absorption", 2), [1.3], r"room: absorption of y0 at 1000 Hz = 1\.3"),
         (("schema",), 2, r"schema: got 2, must be one of 1"),
     ],
 )
