@@ -14,7 +14,7 @@ import scenesynth
 
 PACKAGE = Path(scenesynth.__file__).parent
 FLOORS = [
-    {"errors", "data", "jit", "records", "seeds", "timing", "distributions"},
+    {"errors", "data", "jit", "records", "seeds", "timing", "distributions", "fourier"},
     {"room", "spatial", "corpus", "store"},
     {"scene"},
     {"acoustics"},

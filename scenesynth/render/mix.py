@@ -18,7 +18,6 @@ from scenesynth.acoustics.response import Response
 from scenesynth.render.convolve import (
     BlockSpectra,
     Grid,
-    Spectrum,
     Term,
     Wet,
     convolve_sum,
@@ -40,7 +39,7 @@ class Sound:
 
     Attributes:
         spectra: of the dry signal.
-        response_spectra: of the response. Shape: [channels, bins].
+        response_spectra: of the response's channels.
         wet: pressure at the listener (W), with what outlasts the scene.
         energy: of `wet`.
     """
@@ -49,7 +48,7 @@ class Sound:
     event: Event
     response: Response
     spectra: BlockSpectra
-    response_spectra: Spectrum
+    response_spectra: Signal
     wet: Wet
     energy: Energy
     times: Times

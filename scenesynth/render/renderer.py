@@ -81,10 +81,12 @@ def render_scene(
         ]
     n_taps = max((response.ir.shape[1] for response in responses), default=1)
     grid = plan(spec.n_samples, n_taps)
+    with stage("convolve"):
+        spectra = response_spectra(grid, [response.ir for response in responses])
     sounds = [
         sound
-        for emitter, response in zip(spec.emitters, responses, strict=True)
-        for sound in _sounds(spec, corpora, grid, emitter, response)
+        for emitter, response, channels in zip(spec.emitters, responses, spectra, strict=True)
+        for sound in _sounds(spec, corpora, grid, emitter, response, channels)
     ]
     with stage("mix"):
         mixture = mix(spec, grid, sounds, basis.n_channels)
@@ -103,12 +105,19 @@ def render_scene(
 
 
 def _sounds(
-    spec: SceneSpec, corpora: Clips, grid: Grid, emitter: Emitter, response: Response
+    spec: SceneSpec,
+    corpora: Clips,
+    grid: Grid,
+    emitter: Emitter,
+    response: Response,
+    channels: NDArray[np.float32],
 ) -> Iterator[Sound]:
-    """The events of one emitter at the listener, with the label times measured there."""
+    """The events of one emitter at the listener, with the label times measured there.
+
+    Args:
+        channels: spectra of the response's channels.
+    """
     rate = spec.sample_rate
-    with stage("convolve"):
-        channels = response_spectra(grid, response.ir)
     for n, event in enumerate(emitter.events):
         name = f"scene {spec.id}, emitter {emitter.id}, event {n}"
         with stage("clips"):
