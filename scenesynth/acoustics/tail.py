@@ -12,8 +12,8 @@ every format is a projection of the same field. The covariance is the room's; th
 turned into the listener's frame at the end.
 
 Times are few. Between nodes that lie ever further apart (a decay's curvature falls as 1 / t^2) the
-level is interpolated in dB and the shape L / sqrt(E) linearly; inside a block of samples the
-product is a straight line.
+level of each channel is interpolated in dB and its row of L over that level linearly; inside a
+block of samples the product is a straight line.
 """
 
 from __future__ import annotations
@@ -31,14 +31,17 @@ from scenesynth.room.decay import even_pairs, late_covariance, octant_directions
 from scenesynth.room.model import Room, Vector
 from scenesynth.spatial.ambisonics import harmonics_rotation, spherical_harmonics
 
-NODE_RATIO = 1.15
+NODE_RATIO = 1.1
 """Times of neighbouring nodes at most; the level is then right to 0.05 dB."""
 
 LENGTH_QUANTUM = 16
 """Tails are planned for whole multiples of this many blocks, so that few plans serve all."""
 
 LEAST_PIVOT = 1e-9
-"""Of a covariance, relative to W's: a channel that the ones before explain to this is left out."""
+"""What a channel must have of its own, as power relative to its whole; less is taken as nothing."""
+
+LEAST_POWER = 1e-200
+"""Stands for no power at all, so that its logarithm is finite."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +91,7 @@ def add_tail(
         source_power,
     )
     rows, columns, degree = _lower_pairs(n_channels)
-    level = np.empty((len(times_s), len(band_hz)))
+    level = np.empty((len(times_s), n_channels, len(band_hz)))
     shape = np.empty((len(times_s), len(rows), len(band_hz)))
     _factor(covariance, float(scattering), float(sample_rate), rows, columns, degree, level, shape)
     _add_noise(
@@ -138,7 +141,8 @@ def _nodes(
     blocks = np.unique(np.round(start * (end / start) ** (np.arange(n) / (n - 1))).astype(np.int64))
     if first == 0:
         blocks = np.concatenate([[0], blocks])
-    return blocks, blocks * (BLOCK / sample_rate)
+    times_s: NDArray[np.float64] = blocks * (BLOCK / sample_rate)
+    return blocks, times_s
 
 
 @lru_cache(maxsize=8)
@@ -160,7 +164,7 @@ def _lower_pairs(
 @lru_cache(maxsize=64)
 def _rising(seam: Seam, sample_rate: int, first: int) -> NDArray[np.float32]:
     """Weight of the noise from block `first` on, until it is 1. Shape: [whole blocks]."""
-    n = (-(-int(math.ceil(seam.end_s * sample_rate)) // BLOCK) - first) * BLOCK
+    n = (-(-math.ceil(seam.end_s * sample_rate) // BLOCK) - first) * BLOCK
     time_s = (first * BLOCK + np.arange(n)) / sample_rate
     progress = (time_s - seam.start_s) / (seam.end_s - seam.start_s)
     return np.sqrt(np.clip(progress, 0.0, 1.0)).astype(np.float32)
@@ -170,22 +174,27 @@ def _rising(seam: Seam, sample_rate: int, first: int) -> NDArray[np.float32]:
 def _factor(  # type: ignore[no-untyped-def]
     covariance, scattering, sample_rate, rows, columns, degree, level, shape
 ):
-    """Write the level sqrt(E / sample_rate) and the factor of the covariance over E (Cholesky).
+    """Write every channel's level and the factor of the channels' correlations (Cholesky).
 
-    Shapes: [bands, times, K, K] to [times, bands] and [times, pairs, bands].
+    Shapes: [bands, times, K, K] to [times, K, bands] and [times, pairs, bands].
     """
     n_bands, n_times, n_channels = covariance.shape[:3]
     lower = np.zeros((n_channels, n_channels))
+    scale = np.empty(n_channels)
     for band in range(n_bands):
         for time in range(n_times):
             field = covariance[band, time]
-            power = max(field[0, 0], 1e-200)
-            level[time, band] = math.sqrt(power / sample_rate)
+            for i in range(n_channels):
+                even = scattering / (2 * degree[i] + 1) * field[0, 0]
+                power = max((1.0 - scattering) * field[i, i] + even, LEAST_POWER)
+                scale[i] = math.sqrt(power)
+                level[time, i, band] = math.sqrt(power / sample_rate)
             for pair in range(len(rows)):
                 i, j = rows[pair], columns[pair]
-                value = (1.0 - scattering) * field[i, j] / power
                 if i == j:
-                    value += scattering / (2 * degree[i] + 1)
+                    value = 1.0
+                else:
+                    value = (1.0 - scattering) * field[i, j] / (scale[i] * scale[j])
                 for k in range(j):
                     value -= lower[i, k] * lower[j, k]
                 if i == j:
@@ -205,46 +214,43 @@ def _add_noise(  # type: ignore[no-untyped-def]
     n_channels, n_samples = channels.shape
     n_pairs, n_bands = shape.shape[1:]
     field = np.empty((n_channels, BLOCK), dtype=np.float32)
-    gain, ratio = np.empty(n_bands), np.empty(n_bands)
+    gain, ratio = np.empty((n_channels, n_bands)), np.empty((n_channels, n_bands))
     start = np.zeros((n_pairs, n_bands + 3), dtype=np.float32)
     slope = np.zeros((n_pairs, n_bands + 3), dtype=np.float32)
     for node in range(len(blocks) - 1):
         n_blocks = blocks[node + 1] - blocks[node]
-        for b in range(n_bands):
-            gain[b] = level[node, b]
-            ratio[b] = (level[node + 1, b] / level[node, b]) ** (1.0 / n_blocks)
+        for i in range(n_channels):
+            for b in range(n_bands):
+                gain[i, b] = level[node, i, b]
+                ratio[i, b] = (level[node + 1, i, b] / level[node, i, b]) ** (1.0 / n_blocks)
         for m in range(n_blocks):
             block = blocks[node] + m
             first = block * BLOCK
             if first >= n_samples:
                 return
-            _amplitudes(gain, ratio, shape[node], shape[node + 1], m, n_blocks, start, slope)
+            here, there = m / n_blocks, (m + 1) / n_blocks
+            for pair in range(n_pairs):
+                before, after, i = shape[node, pair], shape[node + 1, pair], rows[pair]
+                for b in range(n_bands):
+                    step = after[b] - before[b]
+                    now = gain[i, b] * (before[b] + here * step)
+                    then = gain[i, b] * ratio[i, b] * (before[b] + there * step)
+                    start[pair, b] = now
+                    slope[pair, b] = (then - now) * (1.0 / BLOCK)
+            for i in range(n_channels):
+                for b in range(n_bands):
+                    gain[i, b] *= ratio[i, b]
             field[:] = 0.0
             for pair in range(n_pairs):
                 noise = pool[(starts[columns[pair]] + block) % BLOCKS]
                 for b in range(0, n_bands, 4):
                     _add_ramps(noise, start[pair], slope[pair], b, n_bands - 1, field[rows[pair]])
-            for b in range(n_bands):
-                gain[b] *= ratio[b]
             at = first - blocks[0] * BLOCK
             if at < len(rising):
                 for c in range(n_channels):
                     for k in range(BLOCK):
                         field[c, k] *= rising[at + k]
             _add_turned(field, rotation, channels, first, min(BLOCK, n_samples - first))
-
-
-@kernel
-def _amplitudes(gain, ratio, before, after, m, n, start, slope):  # type: ignore[no-untyped-def]
-    """Amplitudes at the start of block m of n between two nodes, and their slopes per sample."""
-    here, there = m / n, (m + 1) / n
-    for pair in range(len(before)):
-        for b in range(len(gain)):
-            step = after[pair, b] - before[pair, b]
-            now = gain[b] * (before[pair, b] + here * step)
-            then = gain[b] * ratio[b] * (before[pair, b] + there * step)
-            start[pair, b] = now
-            slope[pair, b] = (then - now) * (1.0 / BLOCK)
 
 
 @kernel

@@ -16,7 +16,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from scenesynth.jit import kernel
 
-
 _YZX = [1, 2, 0]
 
 
