@@ -213,25 +213,70 @@ def _times(b: Any, number: Complex, factors: Any, at: Any) -> Complex:
 
 
 @intrinsic
-def multiply_row(typingctx, source, at, factors, factor_at, target, to, add):  # type: ignore[no-untyped-def]
-    """Write a row times a complex factor to target[to], or add it to what is there where `add`."""
-    arguments = (source, at, factors, factor_at, target, to, add)
+def multiply_row(  # type: ignore[no-untyped-def]
+    typingctx, source, at, factors, re_at, im_at, target, to, add
+):
+    """Write a row times a complex factor to target[to], or add it to what is there where `add`.
+
+    The factor is factors[re_at] + i factors[im_at].
+    """
+    arguments = (source, at, factors, re_at, im_at, target, to, add)
 
     def codegen(context, builder, signature, values):  # type: ignore[no-untyped-def]
         b = builder
         source_data, factor_data, target_data = (
-            context.make_array(signature.args[n])(context, b, values[n]).data for n in (0, 2, 4)
+            context.make_array(signature.args[n])(context, b, values[n]).data for n in (0, 2, 5)
         )
-
-        def pointer(data: Any, start: Any, part: int) -> Any:
-            return b.bitcast(b.gep(data, [b.add(start, _I64(part))]), _VECTOR.as_pointer())
-
-        parts = [b.load(pointer(source_data, values[1], n), align=4) for n in (0, LANES)]
-        product = _times(b, (parts[0], parts[1]), factor_data, values[3])
+        re, im = (b.load(_lanes(b, source_data, values[1], n), align=4) for n in (0, LANES))
+        c, s = (_splat(b, b.load(b.gep(factor_data, [values[n]]))) for n in (3, 4))
+        product = b.fsub(b.fmul(re, c), b.fmul(im, s)), b.fadd(b.fmul(re, s), b.fmul(im, c))
         for value, part in zip(product, (0, LANES), strict=True):
-            where = pointer(target_data, values[5], part)
-            kept = b.select(values[6], b.load(where, align=4), _constant(0.0))
+            where = _lanes(b, target_data, values[6], part)
+            kept = b.select(values[7], b.load(where, align=4), _constant(0.0))
             b.store(b.fadd(kept, value), where, align=4)
         return context.get_dummy_value()
 
     return types.void(*arguments), codegen
+
+
+def _lanes(b: Any, data: Any, at: Any, beyond: int) -> Any:
+    """Pointer to the vector at data[at + beyond]."""
+    return b.bitcast(b.gep(data, [b.add(at, _I64(beyond))]), _VECTOR.as_pointer())
+
+
+@intrinsic
+def transpose(typingctx, source, at, step, target, to, to_step):  # type: ignore[no-untyped-def]
+    """target[to + j to_step + k] = source[at + k step + j], for j and k from 0 to LANES - 1."""
+    arguments = (source, at, step, target, to, to_step)
+
+    def codegen(context, builder, signature, values):  # type: ignore[no-untyped-def]
+        b = builder
+        source_data, target_data = (
+            context.make_array(signature.args[n])(context, b, values[n]).data for n in (0, 3)
+        )
+
+        def place(data: Any, start: Any, stride: Any, n: int) -> Any:
+            return _lanes(b, data, b.add(start, b.mul(stride, _I64(n))), 0)
+
+        rows = [b.load(place(source_data, values[1], values[2], n), align=4) for n in range(LANES)]
+        for bit, masks in ((1, _ELEMENTS), (2, _PAIRS), (4, _FOURS)):
+            low = [n for n in range(LANES) if not n & bit]
+            for n in low:
+                pair = rows[n], rows[n | bit]
+                rows[n], rows[n | bit] = (b.shuffle_vector(*pair, _mask(mask)) for mask in masks)
+        for n, row in enumerate(rows):
+            b.store(row, place(target_data, values[4], values[5], n), align=4)
+        return context.get_dummy_value()
+
+    return types.void(*arguments), codegen
+
+
+# Exchange of single elements, pairs and fours between two vectors; the lanes of the second one
+# count from 8 on. Each stays within a form that processors have one instruction for.
+_ELEMENTS = (0, 8, 2, 10, 4, 12, 6, 14), (1, 9, 3, 11, 5, 13, 7, 15)
+_PAIRS = (0, 1, 8, 9, 4, 5, 12, 13), (2, 3, 10, 11, 6, 7, 14, 15)
+_FOURS = (0, 1, 2, 3, 8, 9, 10, 11), (4, 5, 6, 7, 12, 13, 14, 15)
+
+
+def _mask(lanes: tuple[int, ...]) -> Any:
+    return ir.Constant(ir.VectorType(_I32, len(lanes)), list(lanes))

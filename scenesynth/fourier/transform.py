@@ -89,7 +89,10 @@ _MEMORY_COST = 8.0
 
 @cache
 def _lengths() -> list[_Length]:
-    """The transforms that there are, by length; of each length the cheapest."""
+    """The transforms that there are, by length; of each length the cheapest.
+
+    Lengths are multiples of LANES, so that rows can be turned into columns by whole vectors.
+    """
     factors = {n: found for n in range(SHORTEST, LONGEST + 1) if (found := _radices(n))}
     passes = {n: sum(_PASS_COST[radix] for radix in found) for n, found in factors.items()}
     best: dict[int, _Length] = {}
@@ -97,6 +100,8 @@ def _lengths() -> list[_Length]:
         for n2 in factors:
             if n1 <= n2 <= 2 * n1:
                 n = n1 * n2
+                if n % LANES:
+                    continue
                 length = _Length(n, n * (_MEMORY_COST + passes[n1] + passes[n2]), n1)
                 if n not in best or length.cost < best[n].cost:
                     best[n] = length

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scenesynth.fourier.butterflies import ROW
+from scenesynth.fourier.butterflies import LANES, ROW
 from scenesynth.fourier.transform import empty_rows, good_length, transform, transform_cost
 from scenesynth.render.convolve_kernels import (
     accumulate,
@@ -77,6 +78,11 @@ class BlockSpectra(NamedTuple):
     first_pack: int
     values: Signal
 
+    def pack(self, n: int) -> Signal | None:
+        """Spectra of pack `n`, or None where the event is silent. Shape: [n_fft * ROW]."""
+        at = n - self.first_pack
+        return self.values[at] if 0 <= at < len(self.values) else None
+
 
 class Wet(NamedTuple):
     """A signal that is silent outside [start, start + len(samples)); scene samples."""
@@ -97,7 +103,7 @@ def plan(n_samples: int, n_taps: int) -> Grid:
     total = n_samples + n_taps - 1
 
     def grid(n_packs: int) -> Grid:
-        block = -(-total // (PACK * n_packs))
+        block = _up(-(-total // (PACK * n_packs)))
         n_fft = good_length(block + n_taps - 1)
         return Grid(n_samples=n_samples, n_taps=n_taps, block=block, n_packs=n_packs, n_fft=n_fft)
 
@@ -106,26 +112,32 @@ def plan(n_samples: int, n_taps: int) -> Grid:
     return min(map(grid, counts), key=lambda item: item.n_packs * transform_cost(item.n_fft))
 
 
+def _up(n: int) -> int:
+    """The next multiple of LANES."""
+    return -(-n // LANES) * LANES
+
+
 def response_spectra(grid: Grid, responses: Sequence[Signal]) -> list[Signal]:
-    """Spectra of responses, pairs of real and imaginary part, in the transform's own order.
+    """Spectra of responses in the transform's own order of frequencies.
 
     Args:
         responses: each of shape [channels, taps].
 
     Returns:
-        One array per response. Shape: [channels, 2 * n_fft].
+        One array per response: real parts, then imaginary parts. Shape: [channels, 2 * n_fft].
     """
-    counts = [len(response) for response in responses]
-    signals = np.zeros((sum(counts), grid.n_taps), np.float32)
-    rows = np.split(signals, np.cumsum(counts)[:-1]) if counts else []
-    for row, response in zip(rows, responses, strict=True):
+    ends = np.cumsum([0, *(len(response) for response in responses)])
+    n_taps = _up(grid.n_taps)
+    signals = np.zeros((_up(int(ends[-1])), n_taps), np.float32)
+    for first, response in zip(ends, responses, strict=False):
         if (taps := response.shape[1]) > grid.n_taps:
             raise ValueError(f"response has {taps} taps; the grid holds {grid.n_taps}")
-        row[:, :taps] = response
+        signals[first : first + len(response), :taps] = response
     spectra = np.empty((len(signals), 2 * grid.n_fft), np.float32)
     scale = 1.0 / grid.n_fft  # of the inverse transform
-    channel_transforms(transform(grid.n_fft), signals, scale, spectra)
-    return np.split(spectra, np.cumsum(counts)[:-1]) if counts else []
+    tables = transform(grid.n_fft)
+    channel_transforms(tables, signals.reshape(-1), n_taps, scale, spectra.reshape(-1))
+    return [spectra[first:last] for first, last in pairwise(ends)]
 
 
 def block_spectra(grid: Grid, dry: Signal, onset: int) -> BlockSpectra:
@@ -135,14 +147,16 @@ def block_spectra(grid: Grid, dry: Signal, onset: int) -> BlockSpectra:
     """
     if not 0 <= onset < grid.n_samples:
         raise ValueError(f"onset = {onset}; must lie in the scene's {grid.n_samples} samples")
-    dry = np.ascontiguousarray(dry[: grid.n_samples - onset])
+    dry = dry[: grid.n_samples - onset]
     first = onset // grid.block
     last = (onset + max(len(dry), 1) + grid.n_taps - 2) // grid.block
-    packs = first // PACK, last // PACK + 1
-    spectra = empty_rows(packs[1] - packs[0], grid.n_fft)
-    start = (packs[0] * PACK + 1) * grid.block - grid.n_fft - onset
-    block_transforms(transform(grid.n_fft), dry, start, grid.block, spectra)
-    return BlockSpectra((first, last + 1), packs[0], spectra)
+    first_pack, n_packs = first // PACK, last // PACK + 1 - first // PACK
+    history = (first_pack * PACK + 1) * grid.block - grid.n_fft  # where the first segment starts
+    padded = np.zeros((n_packs * PACK - 1) * grid.block + grid.n_fft, np.float32)
+    padded[onset - history : onset - history + len(dry)] = dry
+    spectra = empty_rows(n_packs, grid.n_fft)
+    block_transforms(transform(grid.n_fft), padded, grid.block, spectra)
+    return BlockSpectra((first, last + 1), first_pack, spectra)
 
 
 def convolve(grid: Grid, term: Term) -> Wet:
@@ -163,21 +177,19 @@ def convolve_sum(grid: Grid, terms: Sequence[Term]) -> Wet:
 
 def _inverse(grid: Grid, terms: Sequence[Term], first: int, last: int) -> Wet:
     """Blocks [first, last) of the sum of some terms."""
-    tables = transform(grid.n_fft)
-    out = np.zeros((last - first) * grid.block, np.float32)
+    first_pack, n_packs = first // PACK, -(-last // PACK) - first // PACK
+    packs = np.empty((n_packs, PACK * grid.block), np.float32)
     work = empty_rows(grid.n_fft)
-    for pack in range(first // PACK, -(-last // PACK)):
-        reaching = [
-            (term.spectra.values[pack - term.spectra.first_pack], term.response)
-            for term in terms
-            if 0 <= pack - term.spectra.first_pack < len(term.spectra.values)
-        ]
+    for pack, out in enumerate(packs, first_pack):
+        factors = [(term.spectra.pack(pack), term.response) for term in terms]
+        reaching = [(spectra, response) for spectra, response in factors if spectra is not None]
         if not reaching:
+            out[:] = 0
             continue
         for n, (spectra, response) in enumerate(reaching[:-1]):
             accumulate(spectra, response, work, n > 0)
-        inverse_of_product(tables, *reaching[-1], work, len(reaching) > 1)
-        begin, end = max(first, pack * PACK), min(last, (pack + 1) * PACK)
-        at = (begin - first) * grid.block
-        take_blocks(work, grid.n_fft, grid.block, begin - pack * PACK, end - begin, out[at:])
-    return Wet(first * grid.block, out)
+        inverse_of_product(transform(grid.n_fft), *reaching[-1], work, len(reaching) > 1)
+        take_blocks(work, grid.n_fft, grid.block, out)
+    begin = first_pack * PACK
+    samples = packs.reshape(-1)[(first - begin) * grid.block : (last - begin) * grid.block]
+    return Wet(first * grid.block, samples)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from scenesynth.fourier.butterflies import LANES, ROW, multiply_row
+from scenesynth.fourier.butterflies import LANES, ROW, multiply_row, transpose
 from scenesynth.fourier.transform import (
     forward,
     inverse_columns,
@@ -13,70 +13,60 @@ from scenesynth.fourier.transform import (
 )
 from scenesynth.jit import kernel
 
-TILE = 256
-"""Rows that are filled or read lane by lane while they stay in the first-level cache."""
-
 
 @kernel
-def block_transforms(tables, dry, start, block, spectra):  # type: ignore[no-untyped-def]
-    """Spectra of overlapping segments of `dry`, sixteen to a pack.
+def block_transforms(tables, signal, block, spectra):  # type: ignore[no-untyped-def]
+    """Spectra of overlapping segments of a signal, sixteen to a pack.
 
-    Segment j holds n samples from start + j block on, zero outside of `dry`.
+    Segment j holds n samples from j block on.
 
     Args:
+        signal: Shape: [at least (16 packs - 1) block + n].
         spectra: written. Shape: [packs, n * ROW].
     """
     n = tables.n1 * tables.n2
     for pack in range(len(spectra)):
         rows = spectra[pack]
-        for first in range(0, n, TILE):
-            last = min(first + TILE, n)
-            rows[first * ROW : last * ROW] = 0.0
-            for lane in range(ROW):
-                at = start + (pack * ROW + lane) * block
-                low = max(first, -at)
-                high = min(last, len(dry) - at)
-                for k in range(low, high):
-                    rows[k * ROW + lane] = dry[at + k]
+        for k in range(0, n, LANES):
+            for lane in range(0, ROW, LANES):
+                at = (pack * ROW + lane) * block + k
+                transpose(signal, at, block, rows, k * ROW + lane, ROW)
         forward(tables, rows)
 
 
 @kernel
-def channel_transforms(tables, signals, scale, spectra):  # type: ignore[no-untyped-def]
-    """Spectra of real signals, times `scale`, as pairs of real and imaginary part.
+def channel_transforms(tables, signals, n_taps, scale, spectra):  # type: ignore[no-untyped-def]
+    """Spectra of real signals, times `scale`.
 
     One signal per lane: two would leave rounding errors in each other.
 
     Args:
-        signals: Shape: [signals, at most n].
-        spectra: written, in the transform's order of frequencies. Shape: [signals, 2 n].
+        signals: flat. Shape: [signals * n_taps]; both are multiples of LANES.
+        spectra: written, flat: all real parts of a signal, then all imaginary parts, in the
+            transform's order of frequencies. Shape: [signals * 2 * n].
     """
     n = tables.n1 * tables.n2
     rows = np.empty(n * ROW, dtype=np.float32)
     factor = np.float32(scale)
-    for base in range(0, len(signals), LANES):
-        count = min(LANES, len(signals) - base)
+    for base in range(0, len(signals) // n_taps, LANES):
         rows[:] = 0.0
-        for first in range(0, signals.shape[1], TILE):
-            last = min(first + TILE, signals.shape[1])
-            for lane in range(count):
-                signal = signals[base + lane]
-                for k in range(first, last):
-                    rows[k * ROW + lane] = signal[k] * factor
+        for k in range(0, n_taps, LANES):
+            transpose(signals, base * n_taps + k, n_taps, rows, k * ROW, ROW)
         forward(tables, rows)
-        for first in range(0, n, TILE):
-            for lane in range(count):
-                spectrum = spectra[base + lane]
-                for k in range(first, min(first + TILE, n)):
-                    spectrum[2 * k] = rows[k * ROW + lane]
-                    spectrum[2 * k + 1] = rows[k * ROW + LANES + lane]
+        for k in range(len(rows)):
+            rows[k] *= factor
+        for k in range(0, n, LANES):
+            for part in range(2):
+                to = (2 * base + part) * n + k
+                transpose(rows, k * ROW + part * LANES, ROW, spectra, to, 2 * n)
 
 
 @kernel
 def accumulate(spectra, response, total, add):  # type: ignore[no-untyped-def]
     """total = spectra * response, or added to what is there. Shapes: [n * ROW], [2 n]."""
-    for k in range(len(response) // 2):
-        multiply_row(spectra, k * ROW, response, 2 * k, total, k * ROW, add)
+    n = len(response) // 2
+    for k in range(n):
+        multiply_row(spectra, k * ROW, response, k, n + k, total, k * ROW, add)
 
 
 @kernel
@@ -87,23 +77,22 @@ def inverse_of_product(tables, spectra, response, total, add):  # type: ignore[n
     """
     buffers = work_space(tables)
     n1, n2 = tables.n1, tables.n2
+    n = n1 * n2
     for k1 in range(n1):
         for k in range(k1 * n2, (k1 + 1) * n2):
-            multiply_row(spectra, k * ROW, response, 2 * k, total, k * ROW, add)
+            multiply_row(spectra, k * ROW, response, k, n + k, total, k * ROW, add)
         inverse_row(tables, k1, total, buffers)
     inverse_columns(tables, total, buffers)
 
 
 @kernel
-def take_blocks(rows, n, block, first_lane, count, out):  # type: ignore[no-untyped-def]
-    """The last `block` samples of `count` lanes from `first_lane` on, one after the other.
+def take_blocks(rows, n, block, out):  # type: ignore[no-untyped-def]
+    """The last `block` samples, a multiple of LANES, of the sixteen lanes, one after the other.
 
     Args:
-        out: written. Shape: [at most count * block].
+        out: written. Shape: [16 * block].
     """
-    for first in range(0, block, TILE):
-        last = min(first + TILE, block)
-        for lane in range(count):
-            at = lane * block
-            for k in range(first, min(last, len(out) - at)):
-                out[at + k] = rows[(n - block + k) * ROW + first_lane + lane]
+    for k in range(0, block, LANES):
+        for lane in range(0, ROW, LANES):
+            at = (n - block + k) * ROW + lane
+            transpose(rows, at, ROW, out, lane * block + k, block)
