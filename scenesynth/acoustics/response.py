@@ -163,26 +163,93 @@ def shoebox_response(
     )
 
 
-def _respond(request: Request) -> Response:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Settled:
+    """What a request comes to, whatever renders it.
+
+    Attributes:
+        rotation: listener-to-room matrix. Shape: [3, 3].
+        direction: unit vector towards the source in the listener's frame.
+        band_hz: the room's bands below Nyquist.
+        seam: where noise takes over, or None where images go on to the end.
+        n_samples: length of the response.
+        n_images: length of what images make of it.
+        radius_m: images up to this distance belong to it.
+        attenuation_per_m: energy attenuation of air. Shape: [bands].
+        front: unit vector in which a directional source looks, else None.
+        directivity: amplitude over the cosine to the front, else None. Shape: [bands, 5].
+    """
+
+    rotation: NDArray[np.float64]
+    distance_m: float
+    direct_delay_s: float
+    direction: Vector
+    band_hz: tuple[float, ...]
+    seam: Seam | None
+    n_samples: int
+    n_images: int
+    radius_m: float
+    attenuation_per_m: NDArray[np.float64]
+    front: Vector | None
+    directivity: NDArray[np.float64] | None
+
+
+def settle(request: Request) -> Settled:
+    """Check a request and work out what follows from it.
+
+    Raises:
+        ValueError: see `shoebox_response`.
+    """
     turn = np.array(request.rotation, dtype=np.float64)
     away = np.subtract(request.source_m, request.listener_m)
     distance_m = float(np.linalg.norm(away))
-    direct_delay_s = distance_m / request.air.speed_of_sound_mps
-    band_hz = _usable_bands(request.room, request.sample_rate)
+    rate, speed_mps = request.sample_rate, request.air.speed_of_sound_mps
+    direct_delay_s = distance_m / speed_mps
+    band_hz = _usable_bands(request.room, rate)
     _check(request, turn, distance_m)
     seam = _seam(request, direct_delay_s)
-    ir = _render(request, turn, band_hz, seam)
+    n_samples = round(request.length_s * rate)
+    n_images = math.ceil(seam.end_s * rate) if seam else n_samples
     x, y, z = turn.T @ away / distance_m
+    front = directivity = None
+    if request.directivity != "omni":
+        from scenesynth.acoustics.directivity import pattern
+
+        directivity, front = pattern(request.directivity, band_hz), _unit(request.front)
+    return Settled(
+        rotation=turn,
+        distance_m=distance_m,
+        direct_delay_s=direct_delay_s,
+        direction=(float(x), float(y), float(z)),
+        band_hz=band_hz,
+        seam=seam,
+        n_samples=n_samples,
+        n_images=n_images,
+        radius_m=n_images / rate * speed_mps,
+        attenuation_per_m=energy_attenuation_per_m(band_hz, request.air),
+        front=front,
+        directivity=directivity,
+    )
+
+
+def measured_response(request: Request, settled: Settled, ir: NDArray[np.float32]) -> Response:
+    """A rendered response [channels, samples] with what is known and measured of it."""
+    seam = settled.seam
     with stage("measure"):
-        measured = measure(ir[0], request.sample_rate, band_hz, direct_delay_s)
+        measured = measure(ir[0], request.sample_rate, settled.band_hz, settled.direct_delay_s)
     return Response(
         ir=ir,
-        direct_delay_s=direct_delay_s,
-        distance_m=distance_m,
-        direction=(float(x), float(y), float(z)),
+        direct_delay_s=settled.direct_delay_s,
+        distance_m=settled.distance_m,
+        direction=settled.direction,
         measured=measured,
         mixing_time_s=(seam.start_s + seam.end_s) / 2 if seam else None,
     )
+
+
+def _respond(request: Request) -> Response:
+    settled = settle(request)
+    return measured_response(request, settled, _render(request, settled))
 
 
 def _seam(request: Request, direct_delay_s: float) -> Seam | None:
@@ -194,40 +261,27 @@ def _seam(request: Request, direct_delay_s: float) -> Seam | None:
     return Seam(start_s=start_s, end_s=start_s + FADE_S) if start_s < request.length_s else None
 
 
-def _render(
-    request: Request,
-    turn: NDArray[np.float64],
-    band_hz: tuple[float, ...],
-    seam: Seam | None,
-) -> NDArray[np.float32]:
+def _render(request: Request, settled: Settled) -> NDArray[np.float32]:
     """Images, the noise after them, and the high-pass over both. Shape: [channels, samples]."""
     room, rate, speed_mps = request.room, request.sample_rate, request.air.speed_of_sound_mps
-    n_samples = round(request.length_s * rate)
-    n_images = math.ceil(seam.end_s * rate) if seam else n_samples
-    plan = make_plan(rate, n_images, band_hz)
-    attenuation_per_m = energy_attenuation_per_m(band_hz, request.air)
-    directed = request.directivity != "omni"
+    seam, n_samples = settled.seam, settled.n_samples
+    plan = make_plan(rate, settled.n_images, settled.band_hz)
     extras: dict[str, Any] = {}
     if request.displacement_m:
         extras |= {"displacement_m": request.displacement_m, "seed32": request.seed}
     if seam:
         extras["fade_m"] = (seam.start_s * speed_mps, seam.end_s * speed_mps)
-    directivity = front = None
-    fronts = ()
-    if directed:
-        from scenesynth.acoustics.directivity import pattern
-
-        directivity, front = pattern(request.directivity, band_hz), _unit(request.front)
-        fronts = (front,)
-        extras["directivity"] = directivity
-    radius_m = n_images / rate * speed_mps
+    fronts: tuple[Vector, ...] = ()
+    if settled.front is not None:
+        fronts = (settled.front,)
+        extras["directivity"] = settled.directivity
     spectra = channel_spectra(
         plan,
-        room_tables(room, request.source_m, request.listener_m, radius_m, *fronts),
-        radius_m=radius_m,
-        rotation=turn,
+        room_tables(room, request.source_m, request.listener_m, settled.radius_m, *fronts),
+        radius_m=settled.radius_m,
+        rotation=settled.rotation,
         order=request.format.order,
-        attenuation_per_m=attenuation_per_m,
+        attenuation_per_m=settled.attenuation_per_m,
         speed_of_sound_mps=speed_mps,
         **extras,
     )
@@ -241,17 +295,24 @@ def _render(
         add_tail(
             ir,
             room=room,
-            band_hz=band_hz,
-            attenuation_per_m=attenuation_per_m,
+            band_hz=settled.band_hz,
+            attenuation_per_m=settled.attenuation_per_m,
             speed_of_sound_mps=speed_mps,
-            rotation=turn,
+            rotation=settled.rotation,
             sample_rate=rate,
             seam=seam,
             scattering=request.scattering,
-            source_power=None if directivity is None else octant_power(directivity, front),
+            source_power=source_power(settled),
             seed=request.seed,
         )
     return highpass(ir, n_samples, request.highpass_hz, rate)
+
+
+def source_power(settled: Settled) -> NDArray[np.float64] | None:
+    """What a directional source sends into the late field; None for an omnidirectional one."""
+    if settled.directivity is None or settled.front is None:
+        return None
+    return octant_power(settled.directivity, settled.front)
 
 
 def _unit(front: Vector | None) -> Vector:
