@@ -90,9 +90,48 @@ def add_tail(
         _octant_harmonics(order),
         source_power,
     )
-    rows, columns, degree = _lower_pairs(n_channels)
-    level = np.empty((len(times_s), n_channels, len(band_hz)))
-    shape = np.empty((len(times_s), len(rows), len(band_hz)))
+    add_field(
+        channels,
+        covariance,
+        blocks,
+        pairs=_lower_pairs(n_channels),
+        band_hz=band_hz,
+        rotation=rotation,
+        sample_rate=sample_rate,
+        rising=_rising(seam, sample_rate, first),
+        scattering=scattering,
+        seed=seed,
+    )
+
+
+def add_field(
+    channels: NDArray[np.float32],
+    covariance: NDArray[np.float64],
+    blocks: NDArray[np.int64],
+    *,
+    pairs: tuple[NDArray[np.int64], NDArray[np.int64]],
+    band_hz: tuple[float, ...],
+    rotation: NDArray[np.float64],
+    sample_rate: int,
+    rising: NDArray[np.float32],
+    scattering: float = 0.0,
+    seed: int = 0,
+) -> None:
+    """Add noise of a given covariance to the channels of a response, from the first block on.
+
+    Args:
+        channels: changed in place. Shape: [(order + 1)^2, samples].
+        covariance: per second, in the room's frame, positive semidefinite.
+            Shape: [bands, nodes, K, K].
+        blocks: where the nodes lie, in blocks of `BLOCK` samples, rising. Shape: [nodes].
+        pairs: rows and columns of the lower triangle that are not 0 everywhere, row by row.
+        rising: weights of the first samples. Shape: [whole blocks].
+    """
+    n_channels = len(channels)
+    rows, columns = pairs
+    level = np.empty((len(blocks), n_channels, len(band_hz)))
+    shape = np.empty((len(blocks), len(rows), len(band_hz)))
+    degree = np.sqrt(np.arange(n_channels)).astype(np.int64)
     _factor(covariance, float(scattering), float(sample_rate), rows, columns, degree, level, shape)
     _add_noise(
         noise_pool(sample_rate, band_hz),
@@ -102,8 +141,8 @@ def add_tail(
         shape,
         rows,
         columns,
-        harmonics_rotation(rotation, order).astype(np.float32),
-        _rising(seam, sample_rate, first),
+        harmonics_rotation(rotation, math.isqrt(n_channels) - 1).astype(np.float32),
+        rising,
         channels,
     )
 
@@ -151,14 +190,11 @@ def _octant_harmonics(order: int) -> NDArray[np.float64]:
 
 
 @lru_cache(maxsize=8)
-def _lower_pairs(
-    n_channels: int,
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Rows and columns of the factor that are not 0, row by row, and the degree of each channel."""
+def _lower_pairs(n_channels: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows and columns of a shoebox's factor that are not 0, row by row."""
     columns, rows = even_pairs(n_channels)
     order = np.lexsort((columns, rows))
-    degree = np.sqrt(np.arange(n_channels)).astype(np.int64)
-    return rows[order], columns[order], degree
+    return rows[order], columns[order]
 
 
 @lru_cache(maxsize=64)
@@ -191,9 +227,8 @@ def _factor(  # type: ignore[no-untyped-def]
                 level[time, i, band] = math.sqrt(power / sample_rate)
             for pair in range(len(rows)):
                 i, j = rows[pair], columns[pair]
-                if i == j:
-                    value = 1.0
-                else:
+                value = 1.0
+                if i != j:
                     value = (1.0 - scattering) * field[i, j] / (scale[i] * scale[j])
                 for k in range(j):
                     value -= lower[i, k] * lower[j, k]
