@@ -689,8 +689,8 @@ def test_a_scene_without_targets_has_no_snr(tmp_path: Path, corpora: dict[str, F
 
 
 GOLDEN = {
-    "gram": "bf6eb25195607265",
-    "everyday": "a0a41672a34780ba",
+    "gram": "d16f33c2a98c9299",
+    "everyday": "d4707d330cf566c0",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from scenesynth.acoustics.engines import emitter_seed
 from scenesynth.acoustics.response import Response, shoebox_response
 from scenesynth.scene.geometry import rotation_matrix
 from scenesynth.scene.spec import Emitter, Keyframe, SceneSpec
@@ -17,6 +18,8 @@ def respond(
     listener_at: Keyframe,
 ) -> Response:
     """Response of one emitter of a scene; see `scenesynth.acoustics.engines`."""
+    turned = rotation_matrix(emitter_at.yaw_deg, emitter_at.pitch_deg, emitter_at.roll_deg)
+    x, y, z = turned[:, 0].tolist()
     return shoebox_response(
         room=spec.room,
         air=spec.air,
@@ -27,4 +30,11 @@ def respond(
         sample_rate=spec.sample_rate,
         length_s=spec.response_s,
         highpass_hz=spec.highpass_hz,
+        mode=spec.mode,
+        mixing_time_s=spec.mixing_time_s,
+        scattering=spec.scattering,
+        directivity=emitter.directivity,
+        front=(x, y, z),
+        displacement_m=spec.displacement_m,
+        seed=emitter_seed(spec.acoustic_seed, emitter_index),
     )

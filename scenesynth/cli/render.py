@@ -86,6 +86,13 @@ finished dataset. Exit codes: 0 done; 1 some shards could not be rendered; 2 a w
 @option(_SCENES, "--duration", type=float, metavar="S", help="Short for --set duration_s=S.")
 @option(
     _SCENES,
+    "--rir",
+    type=click.Choice(["full", "tail"]),
+    help="Short for --set mode=...: every image source to the end of a response, or a statistical "
+    "tail after the first 80 ms.",
+)
+@option(
+    _SCENES,
     "--split",
     default="train",
     metavar="train|valid|test|all",
@@ -197,6 +204,7 @@ class _Asked:
     changes: tuple[str, ...]
     sample_rate: int | None
     duration: float | None
+    rir: str | None
     split: str
     seed: int
     sources: tuple[str, ...]
@@ -252,6 +260,8 @@ def _recipe(asked: _Asked) -> Recipe:
         changes.append(("sample_rate", str(asked.sample_rate)))
     if asked.duration is not None:
         changes.append(("duration_s", str(asked.duration)))
+    if asked.rir is not None:
+        changes.append(("mode", asked.rir))
     return load_recipe(asked.recipe, changes)
 
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, cast
 
 from scenesynth.corpus.clips import Clip
 from scenesynth.corpus.pools import Pool
 from scenesynth.distributions import Draws, Number
 from scenesynth.errors import ConfigError, ContentError, PlacementError
 from scenesynth.room.model import Room, Vector
+from scenesynth.scene.geometry import azimuth_elevation, wrap_azimuth
 from scenesynth.scene.parts import Part, crop, make_event
 from scenesynth.scene.placement import DrawnTable, place_emitter
-from scenesynth.scene.recipe_records import MOST_EVENTS, Layer, Noise
-from scenesynth.scene.spec import Emitter, Event, Keyframe, Role
+from scenesynth.scene.recipe_records import MOST_EVENTS, Facing, Layer, Noise
+from scenesynth.scene.spec import Directivity, Emitter, Event, Keyframe, Role
 from scenesynth.scene.timeline import Sound, next_turn, scatter
 
 LEAST_LAG_S: Final = 0.5
@@ -89,7 +90,7 @@ def sample_layer(
             )
             for slot, part, onset in sorted(mine, key=lambda item: item[2])
         )
-        emitters.append(_emitter(role, k, positions[k], events))
+        emitters.append(_emitter(role, k, layer, positions[k], events, stage))
     if n and not emitters:
         raise PlacementError(f"{role}: none of the events of {n} emitters found a place in time")
     return tuple(emitters)
@@ -128,7 +129,7 @@ def sample_noise(
             stage.table,
             stage.draws.rng("noise.position", k),
         )
-        emitters.append(_emitter("noise", k, position, (event,)))
+        emitters.append(_emitter("noise", k, noise, position, (event,), stage))
     return tuple(emitters)
 
 
@@ -333,11 +334,34 @@ def _level(level_dbfs: Number, role: Role, stage: Stage, slot: int) -> float:
     return stage.draws.number(level_dbfs, f"{role}.level", slot)
 
 
-def _emitter(role: Role, k: int, position: Vector, events: tuple[Event, ...]) -> Emitter:
+def _emitter(
+    role: Role,
+    k: int,
+    layer: Layer | Noise,
+    position: Vector,
+    events: tuple[Event, ...],
+    stage: Stage,
+) -> Emitter:
     groups = {event.clip.group for event in events}
+    name = stage.draws.name(layer.directivity, f"{role}.directivity", k)
+    yaw_deg, pitch_deg = _facing(role, k, layer.facing, position, stage)
     return Emitter(
         id=f"{role}{k}",
         group=groups.pop() if len(groups) == 1 else "",
-        keyframes=(Keyframe(position_m=position),),
+        directivity=cast(Directivity, name),
+        keyframes=(Keyframe(position_m=position, yaw_deg=yaw_deg, pitch_deg=pitch_deg),),
         events=events,
     )
+
+
+def _facing(
+    role: Role, k: int, facing: Facing, position: Vector, stage: Stage
+) -> tuple[float, float]:
+    """Yaw and pitch of an emitter, in degrees."""
+    yaw_deg = stage.draws.number(facing.yaw_deg, f"{role}.yaw", k)
+    pitch_deg = stage.draws.number(facing.pitch_deg, f"{role}.pitch", k)
+    if facing.towards == "listener":
+        x, y, z = (a - b for a, b in zip(stage.listener.position_m, position, strict=True))
+        azimuth_deg, elevation_deg = azimuth_elevation((x, y, z))
+        yaw_deg, pitch_deg = azimuth_deg + yaw_deg, elevation_deg + pitch_deg
+    return round(wrap_azimuth(yaw_deg), 6), round(pitch_deg, 6)

@@ -11,17 +11,22 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
-from scenesynth.distributions import Count, Number, constant, count, within
-from scenesynth.records import to_json
+from scenesynth.distributions import Count, Name, Number, constant, count, within
+from scenesynth.records import did_you_mean, to_json
 from scenesynth.room.family import RoomFamily
+from scenesynth.scene.spec import Directivity, Engine, Mode
 
 SPLITS: Final = ("train", "valid", "test")
 MOST_EVENTS: Final = 256
 """Upper bound of emitters of a layer and of events of an emitter, so that slots never collide."""
 
 ANY_ANGLE: Final = Number("uniform", (-180.0, 180.0))
+OMNI: Final = Name(("omni",))
+DIRECTIVITY: Final = (
+    f"how much the emitters radiate off their front: {', '.join(get_args(Directivity))}"
+)
 
 
 def _doc(text: str) -> Mapping[str, Any]:
@@ -212,6 +217,27 @@ class Schedule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Facing:
+    """Where an emitter looks: what its directivity is about, and its pose in the manifest."""
+
+    towards: Literal["listener", "room"] = field(
+        default="listener",
+        metadata=_doc(
+            "what the angles are counted from: the direction to the listener, or the room's x axis"
+        ),
+    )
+    yaw_deg: Number = field(
+        default=constant(0),
+        metadata=_doc("turn to the left; {uniform: [-180, 180]} is any direction"),
+    )
+    pitch_deg: Number = field(default=constant(0), metadata=_doc("nose up"))
+
+    def __post_init__(self) -> None:
+        within("yaw_deg", self.yaw_deg, -360, 360)
+        within("pitch_deg", self.pitch_deg, -180, 180)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
     """Emitters that play clips with labels: the targets, or the interferers."""
 
@@ -239,6 +265,8 @@ class Layer:
     )
     fade_s: float = field(default=0.0, metadata=_doc("linear fades at both ends"))
     placement: Placement = field(default=Placement(), metadata=_doc("where the emitters are"))
+    directivity: Name = field(default=OMNI, metadata=_doc(DIRECTIVITY))
+    facing: Facing = field(default=Facing(), metadata=_doc("where the emitters look"))
     schedule: Schedule = field(default=Schedule(), metadata=_doc("when the events sound"))
 
     def __post_init__(self) -> None:
@@ -248,6 +276,7 @@ class Layer:
         within("level_dbfs", self.level_dbfs, -120, 20)
         if self.fade_s < 0:
             raise ValueError(f"fade_s = {self.fade_s}; must be 0 or more")
+        _check_directivity(self.directivity)
         one = self.emitters.low == self.emitters.high == self.events.low == self.events.high == 1
         if self.pick == "each_once" and not (one and self.schedule.order == "start"):
             raise ValueError(
@@ -285,11 +314,14 @@ class Noise:
         ),
     )
     placement: Placement = field(default=Placement(), metadata=_doc("where the emitters are"))
+    directivity: Name = field(default=OMNI, metadata=_doc(DIRECTIVITY))
+    facing: Facing = field(default=Facing(), metadata=_doc("where the emitters look"))
 
     def __post_init__(self) -> None:
         within("emitters", self.emitters, 0, MOST_EVENTS)
         within("level_dbfs", self.level_dbfs, -120, 20)
         within("snr_db", self.snr_db, -200, 200)
+        _check_directivity(self.directivity)
         if self.fade_s < 0:
             raise ValueError(f"fade_s = {self.fade_s}; must be 0 or more")
 
@@ -340,8 +372,31 @@ class Recipe:
     )
     noise: Noise | None = field(default=None, metadata=_doc("noise, if there is any"))
     clean: Clean = field(default=Clean(), metadata=_doc("scenes without noise"))
-    engine: Literal["shoebox"] = field(default="shoebox", metadata=_doc("how responses are made"))
-    mode: Literal["full"] = field(default="full", metadata=_doc("every image within the response"))
+    engine: Engine = field(default="shoebox", metadata=_doc("how responses are made"))
+    mode: Mode = field(
+        default="full",
+        metadata=_doc(
+            "full: every image within the response; tail: images up to mixing_time_s, then noise "
+            "with the level, slope and directions of the later ones"
+        ),
+    )
+    mixing_time_s: float = field(
+        default=0.08, metadata=_doc("tail: where noise takes over, after emission")
+    )
+    displacement_m: float = field(
+        default=0.0,
+        metadata=_doc(
+            "images of three reflections and more lie farther by up to this, at random: the spread "
+            "of +-5 cm against the sweeping echoes of a perfect box; 0: none"
+        ),
+    )
+    scattering: Number = field(
+        default=constant(0),
+        metadata=_doc(
+            "tail: 0 leaves the late field as uneven over directions as mirror-like walls make it, "
+            "1 makes it the same from everywhere"
+        ),
+    )
     highpass_hz: float = field(
         default=30.0, metadata=_doc("corner of the responses' causal high-pass; 0: none")
     )
@@ -356,6 +411,11 @@ class Recipe:
             raise ValueError(
                 f"highpass_hz = {self.highpass_hz}; must lie in [0, {self.sample_rate / 4:g})"
             )
+        if not 0.01 <= self.mixing_time_s <= 1:
+            raise ValueError(f"mixing_time_s = {self.mixing_time_s}; must lie in [0.01, 1]")
+        if not 0 <= self.displacement_m <= 0.5:
+            raise ValueError(f"displacement_m = {self.displacement_m}; must lie in [0, 0.5]")
+        within("scattering", self.scattering, 0, 1)
         self._check_rooms()
         self._check_table()
         self._check_layers()
@@ -406,3 +466,13 @@ class Recipe:
 
     def __hash__(self) -> int:
         return hash(self.digest)
+
+
+def _check_directivity(directivity: Name) -> None:
+    known = get_args(Directivity)
+    for name in directivity.options:
+        if name not in known:
+            raise ValueError(
+                f"directivity = {name!r}{did_you_mean(name, known)}; must be one of "
+                f"{', '.join(known)}"
+            )

@@ -95,7 +95,11 @@ def sample_scene(
         engine=recipe.engine,
         mode=recipe.mode,
         response_s=drawn.response_s,
+        mixing_time_s=recipe.mixing_time_s,
         highpass_hz=recipe.highpass_hz,
+        displacement_m=recipe.displacement_m,
+        scattering=draws.number(recipe.scattering, "scattering"),
+        acoustic_seed=draws.rng("acoustics").word() >> 32,
     )
 
 

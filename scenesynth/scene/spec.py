@@ -20,7 +20,7 @@ from scenesynth.records import from_json, to_json, to_plain
 from scenesynth.room.model import Air, Room, Vector
 
 SCHEMA_VERSION: Final = 1
-RENDER_VERSION: Final = f"1.{PREPARE_VERSION}"
+RENDER_VERSION: Final = f"2.{PREPARE_VERSION}"
 """Version of the renderer and of the preparation of clips; another one whenever the same spec would
 render to other samples."""
 
