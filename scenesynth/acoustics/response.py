@@ -26,7 +26,7 @@ from scenesynth.acoustics.measure import Acoustics, measure
 from scenesynth.acoustics.spread_cpu import GUARD, MAX_BANDS, channel_spectra, make_plan
 from scenesynth.acoustics.tail import Seam, add_tail, octant_power
 from scenesynth.room.air import energy_attenuation_per_m
-from scenesynth.room.model import Air, Room, Vector
+from scenesynth.room.model import Air, Room, Shape, Vector
 from scenesynth.scene.spec import Directivity, Mode
 from scenesynth.spatial.formats import Format
 from scenesynth.timing import stage
@@ -194,12 +194,20 @@ class Settled:
     directivity: NDArray[np.float64] | None
 
 
-def settle(request: Request) -> Settled:
+def settle(request: Request, shapes: Sequence[Shape] = ("shoebox",)) -> Settled:
     """Check a request and work out what follows from it.
+
+    Args:
+        shapes: of rooms that can be rendered.
 
     Raises:
         ValueError: see `shoebox_response`.
     """
+    room = request.room
+    if room.shape not in shapes:
+        raise ValueError(
+            f"room {room.id} is of shape {room.shape!r}; must be {' or '.join(shapes)}"
+        )
     turn = np.array(request.rotation, dtype=np.float64)
     away = np.subtract(request.source_m, request.listener_m)
     distance_m = float(np.linalg.norm(away))
@@ -340,8 +348,6 @@ def _usable_bands(room: Room, sample_rate: int) -> tuple[float, ...]:
 
 def _check(request: Request, rotation: NDArray[np.float64], distance_m: float) -> None:
     room, air, length_s = request.room, request.air, request.length_s
-    if room.shape != "shoebox":
-        raise ValueError(f"room {room.id} is of shape {room.shape!r}; must be a shoebox")
     for name in ("source_m", "listener_m"):
         position = getattr(request, name)
         if not all(math.isfinite(value) for value in position):
