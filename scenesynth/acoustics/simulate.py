@@ -4,20 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Literal
+from typing import Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scenesynth.acoustics.response import shoebox_response
+from scenesynth.acoustics.engines import ENGINE_MODULES, respond
 from scenesynth.errors import ConfigError
 from scenesynth.room.decay import absorption_for_t60, response_length_s
 from scenesynth.room.materials import material_absorption
 from scenesynth.room.model import OCTAVE_BANDS_HZ, WALLS, Air, Room, Vector
-from scenesynth.scene.geometry import rotation_matrix
+from scenesynth.scene.geometry import azimuth_elevation
+from scenesynth.scene.spec import (
+    ClipRef,
+    Directivity,
+    Emitter,
+    Engine,
+    Event,
+    Keyframe,
+    Mode,
+    Origin,
+    SceneSpec,
+)
 from scenesynth.spatial.formats import parse_format
 
 Absorption = float | str | Sequence[float] | Sequence[Sequence[float]] | Sequence[str]
+
+DEVICES: Final = ("cpu",)
+"""Where responses can be rendered."""
+
+_SILENCE: Final = Event(
+    role="target",
+    clip=ClipRef(corpus="", id="", digest=""),
+    onset_s=0.0,
+    duration_s=1.0,
+    active_start_s=0.0,
+    active_end_s=1.0,
+)
+"""An emitter of a spec has to sound; its response does not depend on what it plays."""
 
 
 def simulate_rir(
@@ -32,14 +56,23 @@ def simulate_rir(
     yaw_deg: float = 0.0,
     pitch_deg: float = 0.0,
     roll_deg: float = 0.0,
-    mode: Literal["full"] = "full",
-    engine: Literal["shoebox"] = "shoebox",
+    mode: Mode = "full",
+    engine: Engine = "shoebox",
     device: Literal["cpu"] = "cpu",
+    seed: int = 0,
+    directivity: Directivity = "omni",
+    source_yaw_deg: float | None = None,
+    source_pitch_deg: float | None = None,
+    displacement_m: float = 0.0,
+    scattering: float = 0.0,
+    mixing_time_s: float = 0.08,
     highpass_hz: float = 30.0,
     length_s: float | None = None,
     air: Air | None = None,
 ) -> NDArray[np.float32]:
     """Impulse response of a shoebox room, sample 0 being the emission.
+
+    The response is that of a scene with these values in its spec and one emitter.
 
     Args:
         room_m: lengths along x, y, z.
@@ -50,6 +83,17 @@ def simulate_rir(
             6 material names.
         format: "mono", "foa", "hoa1" to "hoa7" (ACN, SN3D).
         yaw_deg, pitch_deg, roll_deg: where the listener looks: left, up, left ear up.
+        mode: "full", every image source within the response, or "tail": those up to
+            `mixing_time_s`, then noise with the level, slope and directions of the later ones.
+        engine: "shoebox", or another one that can render such a room.
+        seed: of `displacement_m` and of the noise of `tail`.
+        directivity: "omni", "subcardioid", "cardioid", "supercardioid", "hypercardioid", "figure8"
+            or "speech".
+        source_yaw_deg, source_pitch_deg: where a directional source looks; at the listener where
+            not given.
+        displacement_m: images of three reflections and more lie farther by up to this, at random
+            (0.1 breaks up the sweeping echoes of a perfect box).
+        scattering: in `tail`, from 0 (late directions of mirror-like walls) to 1 (all alike).
         highpass_hz: corner of the causal high-pass; 0 for none.
         length_s: length; by default as long as the room's decay needs.
         air: temperature, humidity, pressure and speed of sound; 20 degrees C and 50 % by default.
@@ -63,40 +107,70 @@ def simulate_rir(
         ValueError: positions, sizes, absorption or sample rate out of range.
     """
     for name, value, known in (
-        ("mode", mode, "full"),
-        ("engine", engine, "shoebox"),
-        ("device", device, "cpu"),
+        ("mode", mode, get_args(Mode)),
+        ("engine", engine, tuple(ENGINE_MODULES)),
+        ("device", device, DEVICES),
+        ("directivity", directivity, get_args(Directivity)),
     ):
-        if value != known:
-            raise ConfigError(f"{name} = {value!r} is not available; must be {known!r}")
+        if value not in known:
+            raise ConfigError(f"{name} = {value!r} is not available; must be {', '.join(known)}")
     medium = air or Air()
+    room = _room(_vector("room_m", room_m), rt60_s, absorption, sample_rate, medium)
+    at = _vector("listener_m", listener_m)
+    listener = Keyframe(position_m=at, yaw_deg=yaw_deg, pitch_deg=pitch_deg, roll_deg=roll_deg)
+    source = _source(_vector("source_m", source_m), at, source_yaw_deg, source_pitch_deg)
+    spec = SceneSpec(
+        origin=Origin(),
+        sample_rate=sample_rate,
+        n_samples=sample_rate,
+        room=room,
+        air=medium,
+        listener=(listener,),
+        emitters=(
+            Emitter(id="source", directivity=directivity, keyframes=(source,), events=(_SILENCE,)),
+        ),
+        engine=engine,
+        mode=mode,
+        response_s=response_length_s(room, medium) if length_s is None else length_s,
+        mixing_time_s=mixing_time_s,
+        highpass_hz=highpass_hz,
+        displacement_m=displacement_m,
+        scattering=scattering,
+        acoustic_seed=seed,
+    )
+    return respond(spec, 0, [parse_format(format)])[format].ir
+
+
+def _room(
+    size_m: Vector,
+    rt60_s: float | Sequence[float] | None,
+    absorption: Absorption | None,
+    sample_rate: int,
+    air: Air,
+) -> Room:
     band_hz = tuple(band for band in OCTAVE_BANDS_HZ if band < sample_rate / 2)
     if not band_hz:
         raise ValueError(
             f"sample_rate = {sample_rate} Hz is too low: no octave band lies below Nyquist; "
             f"use more than {2 * OCTAVE_BANDS_HZ[0]:g} Hz"
         )
-    size_m = _vector("room_m", room_m)
     if min(size_m) <= 0:
         raise ValueError(f"room_m = {size_m}; every length must be positive")
-    room = Room(
-        id="room",
-        size_m=size_m,
-        band_hz=band_hz,
-        absorption=_walls(size_m, rt60_s, absorption, band_hz, medium),
+    walls = _walls(size_m, rt60_s, absorption, band_hz, air)
+    return Room(id="room", size_m=size_m, band_hz=band_hz, absorption=walls)
+
+
+def _source(
+    position_m: Vector, listener_m: Vector, yaw_deg: float | None, pitch_deg: float | None
+) -> Keyframe:
+    """Pose of the source; it looks at the listener unless told otherwise."""
+    x, y, z = (a - b for a, b in zip(listener_m, position_m, strict=True))
+    azimuth_deg, elevation_deg = azimuth_elevation((x, y, z)) if (x, y, z) != (0, 0, 0) else (0, 0)
+    return Keyframe(
+        position_m=position_m,
+        yaw_deg=azimuth_deg if yaw_deg is None else yaw_deg,
+        pitch_deg=elevation_deg if pitch_deg is None else pitch_deg,
     )
-    response = shoebox_response(
-        room=room,
-        air=medium,
-        source_m=_vector("source_m", source_m),
-        listener_m=_vector("listener_m", listener_m),
-        rotation=rotation_matrix(yaw_deg, pitch_deg, roll_deg),
-        format=parse_format(format),
-        sample_rate=sample_rate,
-        length_s=response_length_s(room, medium) if length_s is None else length_s,
-        highpass_hz=highpass_hz,
-    )
-    return response.ir
 
 
 def _vector(name: str, value: Sequence[float]) -> Vector:
