@@ -1,0 +1,278 @@
+"""Responses from SOFA files (AES69): netCDF-4, which is HDF5, so that h5py reads them.
+
+Understood are the conventions of `CONVENTIONS`: a room measured with microphones, Ambisonics or a
+head, or a head in the free field. Positions become Cartesian metres, orientations matrices, and one
+source with several emitters becomes as many pairs.
+
+What files get wrong and this reader allows for: a position of all zeros needs no unit; `ListenerUp`
+takes the type of `ListenerView`; receivers all at one place say nothing about what they are.
+What it does not forgive: another convention, a unit that is not stated or not metres and degrees,
+data that does not fit its positions.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scenesynth.errors import ConfigError
+from scenesynth.room.model import Vector
+from scenesynth.room.recorded import Channels, Recorded
+
+FREE_FIELD: Final = ("SimpleFreeFieldHRIR", "FreeFieldHRIR")
+BINAURAL: Final = (*FREE_FIELD, "MultiSpeakerBRIR")
+CONVENTIONS: Final = ("SingleRoomSRIR", "SingleRoomMIMOSRIR", "SingleRoomDRIR", *BINAURAL)
+
+_METRE = {"metre", "meter", "metres", "meters", "m"}
+_DEGREE = {"degree", "degrees", "deg"}
+_ORDERINGS = {"acn": "acn", "fuma": "fuma", "wxyz": "wxyz"}
+
+
+def read_sofa(path: Path) -> Recorded:
+    """Responses of a SOFA file.
+
+    Raises:
+        ConfigError: not a SOFA file of a known convention, damaged, or without positions in metres.
+    """
+    try:
+        import h5py
+    except ImportError:
+        raise ConfigError(
+            "SOFA files need the package h5py: pip install 'scenesynth[engines]'"
+        ) from None
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such file")
+    try:
+        with h5py.File(path, "r") as file:
+            return _Reader(path, file).read().check()
+    except (OSError, RuntimeError, KeyError) as error:
+        raise ConfigError(
+            f"{path}: is no SOFA file, or a damaged one ({error}); copy it again"
+        ) from None
+
+
+class _Reader:
+    """One open file."""
+
+    def __init__(self, path: Path, file: Any) -> None:
+        self.path, self.file = path, file
+
+    def read(self) -> Recorded:
+        convention = self._text(self.file, "SOFAConventions")
+        if self._text(self.file, "Conventions") != "SOFA" or not convention:
+            raise ConfigError(f"{self.path}: is HDF5 but no SOFA file (no SOFAConventions)")
+        if convention not in CONVENTIONS:
+            raise ConfigError(
+                f"{self.path}: SOFAConventions = {convention}; rooms can be read from "
+                f"{', '.join(CONVENTIONS)}"
+            )
+        emitters_m = self._positions("EmitterPosition", self._emitters(convention))
+        responses = self._responses(convention, len(emitters_m))
+        n, n_emitters = len(responses) // len(emitters_m), len(emitters_m)
+        turned = np.einsum("nij,ej->nei", self._frame("Source", n), emitters_m)
+        source_m = self._rows("SourcePosition", n)[:, None, :] + turned
+        capsules_m, channels = self._receivers(convention, responses.shape[1])
+        return Recorded(
+            path=self.path,
+            responses=responses,
+            sample_rate=self._rate(),
+            delay=self._delay(n, responses.shape[1], n_emitters),
+            source_m=source_m.reshape(-1, 3),
+            listener_m=np.repeat(self._rows("ListenerPosition", n), n_emitters, axis=0),
+            rotation=np.repeat(self._frame("Listener", n), n_emitters, axis=0),
+            capsules_m=capsules_m,
+            channels=channels,
+            convention=self._ambisonics(),
+            corners_m=self._corners(),
+            title=self._text(self.file, "Title") or self._text(self.file, "DatabaseName"),
+            licence=self._text(self.file, "License"),
+            notes=(f"SOFA {convention} {self._text(self.file, 'SOFAConventionsVersion')}",),
+        )
+
+    def _emitters(self, convention: str) -> int | None:
+        """Emitters that are pairs of their own; None where the data does not tell them apart."""
+        if convention in ("SingleRoomSRIR", "SingleRoomDRIR", "SimpleFreeFieldHRIR"):
+            return None
+        return int(self._dataset("EmitterPosition").shape[0])
+
+    def _responses(self, convention: str, n_emitters: int) -> NDArray[np.float32]:
+        """Shape: [measurements * emitters, receivers, samples]."""
+        data = self._dataset("Data.IR")
+        if data.dtype.kind not in "fi":
+            raise ConfigError(f"{self.path}: Data.IR holds {data.dtype}; expected real numbers")
+        if data.ndim == 3:
+            if n_emitters > 1:
+                raise ConfigError(
+                    f"{self.path}: Data.IR has shape {data.shape}, without the {n_emitters} "
+                    f"emitters of EmitterPosition"
+                )
+            return np.asarray(data.astype(np.float32)[...])
+        if data.ndim != 4:
+            raise ConfigError(f"{self.path}: Data.IR has shape {data.shape}; expected 3 or 4 axes")
+        # MultiSpeakerBRIR counts measurement, receiver, emitter, sample; the others put emitters
+        # last. Writers mix the two up, so the number of emitters decides where it can.
+        axis = 2 if convention == "MultiSpeakerBRIR" else 3
+        if data.shape[axis] != n_emitters:
+            axis = 5 - axis
+        if data.shape[axis] != n_emitters:
+            raise ConfigError(
+                f"{self.path}: Data.IR has shape {data.shape}; no axis after the receivers has "
+                f"the {n_emitters} emitters of EmitterPosition"
+            )
+        values = np.moveaxis(np.asarray(data.astype(np.float32)[...]), axis, 1)
+        return np.ascontiguousarray(values.reshape(-1, *values.shape[2:]))
+
+    def _rate(self) -> int:
+        data = self._dataset("Data.SamplingRate")
+        unit = self._text(data, "Units").lower()
+        if unit not in ("hertz", "hz"):
+            raise ConfigError(f"{self.path}: Data.SamplingRate is in {unit!r}; expected hertz")
+        rates = np.unique(data[...])
+        if len(rates) != 1 or rates[0] != round(float(rates[0])):
+            raise ConfigError(
+                f"{self.path}: Data.SamplingRate = {rates.tolist()}; expected one whole number"
+            )
+        return int(rates[0])
+
+    def _delay(self, n: int, n_receivers: int, n_emitters: int) -> NDArray[np.float64]:
+        """Delay in samples. Shape: [measurements * emitters, receivers]."""
+        shape = (n, n_receivers, n_emitters)
+        if "Data.Delay" not in self.file:
+            return np.zeros((n * n_emitters, n_receivers))
+        found = np.asarray(self.file["Data.Delay"][...], dtype=np.float64)
+        if found.ndim == 2:
+            found = found[:, :, None]
+        try:
+            full = np.broadcast_to(found, shape)
+        except ValueError:
+            raise ConfigError(
+                f"{self.path}: Data.Delay has shape {found.shape}; expected "
+                f"[1 or {n}, {n_receivers}, 1 or {n_emitters}]"
+            ) from None
+        return full.transpose(0, 2, 1).reshape(-1, n_receivers).copy()
+
+    def _receivers(self, convention: str, n: int) -> tuple[NDArray[np.float64] | None, Channels]:
+        """Where the channels are, and what they are as far as the file says."""
+        data = self._dataset("ReceiverPosition")
+        if self._text(data, "Type").lower() == "spherical harmonics":
+            return None, "sh"
+        places_m = self._positions("ReceiverPosition", n)
+        if convention in BINAURAL:
+            if n != 2:
+                raise ConfigError(f"{self.path}: {convention} has {n} receivers; expected two ears")
+            return places_m, "ears"
+        # Responses in Ambisonics are often written with all receivers at the listener's place.
+        return (None, "unknown") if n > 1 and not places_m.any() else (places_m, "mics")
+
+    def _ambisonics(self) -> str:
+        """Convention by the attributes that some writers add to Data.IR, or ""."""
+        data = self.file["Data.IR"]
+        ordering = self._text(data, "ChannelOrdering").lower()
+        norm = self._text(data, "Normalization").lower()
+        if ordering == "fuma":
+            return "fuma"
+        return f"{ordering}-{norm}" if ordering == "acn" and norm in ("sn3d", "n3d") else ""
+
+    def _corners(self) -> tuple[Vector, Vector] | None:
+        """Opposite corners of the room, where stated and larger than nothing."""
+        if "RoomCornerA" not in self.file or "RoomCornerB" not in self.file:
+            return None
+        a, b = (np.atleast_2d(self.file[f"RoomCorner{x}"][...])[0] for x in "AB")
+        low, high = np.minimum(a, b).astype(float), np.maximum(a, b).astype(float)
+        if not np.isfinite([*low, *high]).all() or np.min(high - low) <= 0:
+            return None
+        return tuple(low.tolist()), tuple(high.tolist())
+
+    def _rows(self, name: str, n: int) -> NDArray[np.float64]:
+        """A position per measurement, one for all being repeated. Shape: [n, 3]."""
+        found = self._positions(name, None)
+        if len(found) not in (1, n):
+            raise ConfigError(
+                f"{self.path}: {name} has {len(found)} rows for {n} measurements; expected 1 or {n}"
+            )
+        return np.broadcast_to(found, (n, 3)).copy()
+
+    def _positions(self, name: str, n: int | None) -> NDArray[np.float64]:
+        """Cartesian metres. Shape: [rows, 3], with `n` rows where given."""
+        data = self._dataset(name)
+        values = np.asarray(data[...], dtype=np.float64)
+        if values.ndim == 3:  # receivers and emitters may move with the measurement
+            if values.shape[2] > 1 and not (values == values[:, :, :1]).all():
+                raise ConfigError(f"{self.path}: {name} moves between measurements; not supported")
+            values = values[:, :, 0]
+        if values.ndim != 2 or values.shape[1] != 3:
+            raise ConfigError(f"{self.path}: {name} has shape {data.shape}; expected [rows, 3]")
+        if n is not None and len(values) == 1 < n:
+            values = np.repeat(values, n, axis=0)
+        if n is not None and len(values) != n:
+            raise ConfigError(f"{self.path}: {name} has {len(values)} rows; expected {n}")
+        kind = self._text(data, "Type").lower()
+        return self._cartesian(name, values, kind, self._text(data, "Units"))
+
+    def _cartesian(
+        self, name: str, values: NDArray[np.float64], kind: str, units: str
+    ) -> NDArray[np.float64]:
+        if not values.any():
+            return values
+        words = units.lower().replace(",", " ").split()
+        if kind == "cartesian" and words and set(words) <= _METRE:
+            return values
+        angles = len(words) == 3 and set(words[:2]) <= _DEGREE and words[2] in _METRE
+        if kind == "spherical" and angles:
+            azimuth, elevation = np.radians(values[:, 0]), np.radians(values[:, 1])
+            unit = (
+                np.cos(azimuth) * np.cos(elevation),
+                np.sin(azimuth) * np.cos(elevation),
+                np.sin(elevation),
+            )
+            return values[:, 2:] * np.stack(unit, axis=1)
+        raise ConfigError(
+            f"{self.path}: {name} is {kind or 'of no type'} in {units or 'no unit'}; expected "
+            f"cartesian in metre, or spherical in degree, degree, metre"
+        )
+
+    def _frame(self, who: str, n: int) -> NDArray[np.float64]:
+        """Matrix of front, left and up per measurement, from View and Up. Shape: [n, 3, 3]."""
+        if f"{who}View" not in self.file:
+            return np.broadcast_to(np.eye(3), (n, 3, 3)).copy()
+        view = self.file[f"{who}View"]
+        kind = self._text(view, "Type").lower() or "cartesian"
+        axes = []
+        for name, default in ((f"{who}View", (1.0, 0.0, 0.0)), (f"{who}Up", (0.0, 0.0, 1.0))):
+            data = self.file.get(name)
+            values = np.atleast_2d(np.asarray(default if data is None else data[...], dtype=float))
+            own = kind if data is None else (self._text(data, "Type").lower() or kind)
+            if own == "spherical" and data is not None:
+                values = self._cartesian(name, values, own, "degree, degree, metre")
+            if values.ndim != 2 or values.shape[1] != 3 or len(values) not in (1, n):
+                raise ConfigError(
+                    f"{self.path}: {name} has shape {values.shape}; expected [{n}, 3]"
+                )
+            axes.append(np.broadcast_to(values, (n, 3)))
+        return self._orthonormal(who, *axes)
+
+    def _orthonormal(
+        self, who: str, view: NDArray[np.float64], up: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            front = view / np.linalg.norm(view, axis=1, keepdims=True)
+            left = np.cross(up, front)
+            left /= np.linalg.norm(left, axis=1, keepdims=True)
+        if not np.isfinite(front).all() or not np.isfinite(left).all():
+            raise ConfigError(f"{self.path}: {who}View and {who}Up span no frame")
+        return np.stack([front, left, np.cross(front, left)], axis=2)
+
+    def _dataset(self, name: str) -> Any:
+        if name not in self.file:
+            raise ConfigError(f"{self.path}: has no {name}; it cannot be used as a room")
+        return self.file[name]
+
+    def _text(self, at: Any, name: str) -> str:
+        """A text attribute, "" where there is none; old files hold Latin-1."""
+        value = at.attrs.get(name, "")
+        if isinstance(value, bytes):
+            return value.decode("utf-8", errors="replace").strip()
+        return value.strip() if isinstance(value, str) else ""
