@@ -15,9 +15,9 @@ import argparse
 import numpy as np
 from numpy.typing import NDArray
 
-from scenesynth.acoustics.compile import ensure_compiled
 from scenesynth.corpus.corpora import Corpora, prepare_for_rendering
 from scenesynth.errors import ContentError
+from scenesynth.render.compile import ensure_compiled
 from scenesynth.render.renderer import render_scene
 from scenesynth.scene.recipe import load_recipe
 from scenesynth.scene.recipe_records import Recipe

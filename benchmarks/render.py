@@ -22,10 +22,10 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from scenesynth.acoustics.compile import ensure_compiled
 from scenesynth.corpus.corpora import Corpora, prepare_for_rendering
 from scenesynth.pipeline.driver import run
 from scenesynth.pipeline.plan import make_plan
+from scenesynth.render.compile import ensure_compiled
 from scenesynth.scene.recipe import load_recipe
 from scenesynth.scene.recipe_records import Recipe
 from scenesynth.store.commit import list_commits, read_commit

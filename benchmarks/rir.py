@@ -21,9 +21,9 @@ os.environ.setdefault("PRA_NUM_THREADS", "1")
 
 import numpy as np
 
-from scenesynth.acoustics.compile import ensure_compiled
 from scenesynth.acoustics.measure import measure
 from scenesynth.acoustics.response import Response, shoebox_response
+from scenesynth.render.compile import ensure_compiled
 from scenesynth.render.memory import keep_freed_memory
 from scenesynth.room.model import OCTAVE_BANDS_HZ, Air, Room
 from scenesynth.spatial.formats import parse_format

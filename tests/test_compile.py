@@ -8,13 +8,27 @@ import sys
 from pathlib import Path
 
 import numba
+import numpy as np
 import pytest
+from store_helpers import FOA, make_info, make_scene
 
 import scenesynth as ss
 from scenesynth import jit
 from scenesynth.acoustics import highpass, measure, spread_cpu
 from scenesynth.acoustics.compile import compile_responses
+from scenesynth.render import convolve_kernels
+from scenesynth.render.compile import compile_rendering
+from scenesynth.render.convolve import (
+    Term,
+    block_spectra,
+    convolve,
+    convolve_sum,
+    plan,
+    response_spectra,
+)
 from scenesynth.room import decay_kernels
+from scenesynth.store import rounding
+from scenesynth.store.arrays import encode_scene
 
 # A real kernel with a real cache, but one that takes a second and not ten.
 SCRIPT = """
@@ -72,6 +86,26 @@ def test_whatever_is_rendered_every_kernel_has_one_signature(format: str, sample
         measure._decay,
         decay_kernels.predict,
         decay_kernels.solve,
+    ):
+        assert len(kernel.signatures) == 1
+
+
+def test_mixing_and_quantising_leave_nothing_to_compile() -> None:
+    compile_rendering()
+    grid = plan(5_000, 300)
+    spectra = response_spectra(grid, [np.ones((4, 200), np.float32), np.ones((4, 300), np.float32)])
+    terms = [Term(block_spectra(grid, np.ones(900, np.float32), 7), part[0]) for part in spectra]
+    convolve(grid, terms[0])
+    convolve_sum(grid, terms)
+    info = make_info()
+    encode_scene(make_scene(0, info).audio, FOA, info)
+    for kernel in (
+        convolve_kernels.block_transforms,
+        convolve_kernels.channel_transforms,
+        convolve_kernels.accumulate,
+        convolve_kernels.inverse_of_product,
+        convolve_kernels.take_blocks,
+        rounding.rounded,
     ):
         assert len(kernel.signatures) == 1
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import xarray
 import zarr
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_helpers import (
     FOA,
@@ -41,6 +41,7 @@ from scenesynth.store.writer import ShardWriter, create_or_open, extend_to, put_
 # --- quantisation -----------------------------------------------------------------------------
 
 
+@settings(deadline=None)  # the first call may compile
 @given(seed=st.integers(0, 2**32), level_db=st.floats(-200, 100))
 def test_quantisation_error_of_noise_is_below_75_db_at_any_level(
     seed: int, level_db: float
@@ -52,6 +53,7 @@ def test_quantisation_error_of_noise_is_below_75_db_at_any_level(
     assert snr_db(audio, dequantise(stored, float(gain), CODECS["lz4"])) >= 75
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 2**32))
 def test_loudest_sample_is_recovered_exactly(seed: int) -> None:
     info = make_info()

@@ -41,7 +41,7 @@ class Estimate:
 
 def estimate(plan: Plan, workers: int, announce: Callable[[str], None]) -> Estimate:
     """Render and encode a few scenes of `plan` in memory; nothing is written to its output."""
-    from scenesynth.acoustics.compile import ensure_compiled
+    from scenesynth.render.compile import ensure_compiled
 
     ensure_compiled(announce)
     seconds, sizes = [], []

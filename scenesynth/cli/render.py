@@ -273,12 +273,12 @@ def _default_workers(n_shards: int) -> int:
 
 
 def _run(plan: Plan, asked: _Asked) -> int:
-    from scenesynth.acoustics.compile import ensure_compiled
     from scenesynth.corpus.corpora import prepare_for_rendering
     from scenesynth.pipeline.driver import run
     from scenesynth.pipeline.events import Notice
     from scenesynth.pipeline.plan import settle
     from scenesynth.pipeline.progress import Progress, choose_mode
+    from scenesynth.render.compile import ensure_compiled
 
     settled = settle(plan)
     stream = sys.stdout if asked.as_json else sys.stderr

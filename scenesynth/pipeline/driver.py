@@ -24,7 +24,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
-from scenesynth.acoustics.compile import ensure_compiled
 from scenesynth.corpus.corpora import prepare_for_rendering
 from scenesynth.errors import ConfigError, StoreError
 from scenesynth.pipeline.events import (
@@ -47,6 +46,7 @@ from scenesynth.pipeline.plan import Plan, Settled, mean_duration_s, settle, sha
 from scenesynth.pipeline.pools import InlinePool, Pool, RayPool, Result
 from scenesynth.pipeline.shard import SceneError, SceneMaker, ShardJob, make_scene
 from scenesynth.pipeline.signals import Drain, draining
+from scenesynth.render.compile import ensure_compiled
 from scenesynth.store.commit import Commit
 from scenesynth.store.writer import put_tombstone
 

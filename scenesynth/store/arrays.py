@@ -79,10 +79,8 @@ def encode_scene(audio: NDArray[np.float32], fmt: StoredFormat, info: DatasetInf
     if not np.isfinite(peak):
         raise ValueError(f"format {fmt.name}: the audio holds samples that are not finite")
     gain = peak if codec.dtype == "int16" else np.float32(peak > 0)
-    chunks = tuple(
-        _compress(quantise(_window(audio, n, info), gain, codec), codec)
-        for n in range(info.n_chunks)
-    )
+    stored = quantise(audio, gain, codec)
+    chunks = tuple(_compress(_window(stored, n, info), codec) for n in range(info.n_chunks))
     return EncodedScene(chunks=chunks, gain=float(gain), peak=float(peak))
 
 
@@ -95,10 +93,12 @@ def quantise(audio: NDArray[np.float32], gain: np.float32, codec: Codec) -> NDAr
         return audio
     if gain == 0:
         return np.zeros(audio.shape, np.int16)
-    scaled = audio / gain
-    scaled *= np.float32(codec.full_scale)
-    np.rint(scaled, out=scaled)
-    return scaled.astype(np.int16)
+    from scenesynth.store import rounding  # numba takes long; reading needs none of it
+
+    stored = np.empty(audio.shape, np.int16)
+    rows = np.ascontiguousarray(audio)
+    rounding.rounded(rows, gain, np.float32(codec.full_scale), stored)
+    return stored
 
 
 def dequantise(stored: NDArray[Any], gain: float, codec: Codec) -> NDArray[np.float32]:
@@ -257,10 +257,10 @@ def _peak(audio: NDArray[np.float32]) -> np.float32:
     return np.float32(np.maximum(audio.max(), -audio.min()))
 
 
-def _window(audio: NDArray[np.float32], number: int, info: DatasetInfo) -> NDArray[np.float32]:
+def _window(stored: NDArray[Any], number: int, info: DatasetInfo) -> NDArray[Any]:
     """Inner chunk `number` of a scene, padded to its full length. Shape: [channels, chunk]."""
     size = info.chunk_samples
-    part = audio[:, number * size : (number + 1) * size]
+    part = stored[:, number * size : (number + 1) * size]
     if part.shape[1] == size:
         return part
     return np.pad(part, ((0, 0), (0, size - part.shape[1])))
