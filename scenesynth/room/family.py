@@ -1,7 +1,8 @@
 """Room families: distributions of shoeboxes, and rooms drawn from them.
 
 A family states either reverberation times (`decay`; the absorption that produces them is found by
-inverting the decay) or what its surfaces are made of (`surfaces`), never both.
+inverting the decay) or what its surfaces are made of (`surfaces`), or it names rooms that were
+measured (`measured`), which have neither size nor absorption to draw.
 
 A drawn room depends on its family and the key of its draws only. A reverberation time that the
 drawn box cannot have (the air alone absorbs more, or no wall absorbs enough) is drawn again with
@@ -13,7 +14,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from scenesynth.records import did_you_mean
 from scenesynth.room import air as air_physics
 from scenesynth.room import decay as decay_physics
 from scenesynth.room import materials as wall_materials
+from scenesynth.room.measured import MeasuredRoom, find_room
 from scenesynth.room.model import OCTAVE_BANDS_HZ, WALLS, Air, Room
 
 TRIES: Final = 20
@@ -88,22 +90,55 @@ class Surfaces:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """Measured rooms of the library (`scenesynth rooms list`)."""
+
+    rooms: tuple[str, ...] = field(
+        metadata={
+            "doc": "names, name@digest or folders; each is of one split only, shared out among "
+            "the splits by their shares"
+        }
+    )
+    pick: Literal["nearest", "interpolate"] = field(
+        default="nearest",
+        metadata={
+            "doc": "nearest: emitters stand where responses were measured; interpolate: between "
+            "up to three neighbouring places, too"
+        },
+    )
+
+    def __post_init__(self) -> None:
+        if not self.rooms or len(set(self.rooms)) < len(self.rooms):
+            raise ValueError(f"rooms = {list(self.rooms)}; must name at least one, none twice")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RoomFamily:
     """A kind of room."""
 
     name: str = field(metadata={"doc": "name of the family, for people and for --set"})
     weight: float = field(default=1.0, metadata={"doc": "how often, relative to other families"})
-    length_m: Number = field(metadata={"doc": "size along x"})
-    width_m: Number = field(metadata={"doc": "size along y"})
-    height_m: Number = field(metadata={"doc": "size along z"})
+    length_m: Number | None = field(default=None, metadata={"doc": "size along x"})
+    width_m: Number | None = field(default=None, metadata={"doc": "size along y"})
+    height_m: Number | None = field(default=None, metadata={"doc": "size along z"})
     decay: Decay | None = field(default=None, metadata={"doc": "reverberation times asked for"})
     surfaces: Surfaces | None = field(default=None, metadata={"doc": "materials, instead of decay"})
+    measured: Measured | None = field(
+        default=None, metadata={"doc": "measured rooms, instead of sizes and decay or surfaces"}
+    )
     temperature_c: Number = field(default=constant(20), metadata={"doc": "air temperature"})
     humidity_pct: Number = field(default=constant(50), metadata={"doc": "relative humidity"})
 
     def __post_init__(self) -> None:
-        if (self.decay is None) == (self.surfaces is None):
-            raise ValueError("give either decay or surfaces, not both and not none")
+        given = [name for name in ("decay", "surfaces", "measured") if getattr(self, name)]
+        if len(given) != 1:
+            raise ValueError(
+                f"give either decay or surfaces, or measured rooms; got "
+                f"{' and '.join(given) or 'none of them'}"
+            )
+        for name in ("length_m", "width_m", "height_m"):
+            if (getattr(self, name) is None) != (self.measured is not None):
+                raise ValueError(f"{name}: every room but a measured one has a size to be drawn")
         if self.weight < 0:
             raise ValueError(f"weight = {self.weight}; must be 0 or more")
         for name in ("length_m", "width_m", "height_m"):
@@ -114,11 +149,18 @@ class RoomFamily:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrawnRoom:
-    """A room, its air, and how long its responses are."""
+    """A room, its air, and how long its responses are.
+
+    Attributes:
+        measured: the positions and responses of a measured room.
+        between: whether emitters may stand between its positions.
+    """
 
     room: Room
     air: Air
     response_s: float
+    measured: MeasuredRoom | None = None
+    between: bool = False
 
 
 def draw_room(families: tuple[RoomFamily, ...], room_id: str, draws: Draws) -> DrawnRoom:
@@ -131,6 +173,8 @@ def draw_room(families: tuple[RoomFamily, ...], room_id: str, draws: Draws) -> D
     if len(families) > 1:
         family = draws.rng("room.family").choice(families, [f.weight for f in families])
     air = _draw_air(family, draws)
+    if family.measured is not None:
+        return _draw_measured(family.measured, air, draws)
     why = ""
     for attempt in range(TRIES):
         try:
@@ -177,6 +221,25 @@ def check_materials(family: RoomFamily) -> None:
                 )
 
 
+def _draw_measured(family: Measured, air: Air, draws: Draws) -> DrawnRoom:
+    """One of the rooms; it keeps its name, as it is of one split anyway."""
+    found = find_room(draws.rng("room.measured").choice(family.rooms))
+    room = Room(
+        id=found.card.name,
+        size_m=found.card.size_m,
+        band_hz=OCTAVE_BANDS_HZ,
+        absorption=(),
+        measured=found.ref,
+    )
+    return DrawnRoom(
+        room=room,
+        air=air,
+        response_s=found.length_s,
+        measured=found,
+        between=family.pick == "interpolate",
+    )
+
+
 def _response_s(room: Room, air: Air) -> float:
     """Length of the responses, to whole milliseconds."""
     return math.ceil(float(decay_physics.response_length_s(room, air)) * 1e3) / 1e3
@@ -192,6 +255,7 @@ def _draw_air(family: RoomFamily, draws: Draws) -> Air:
 
 
 def _draw_box(family: RoomFamily, room_id: str, air: Air, draws: Draws, attempt: int) -> Room:
+    assert family.length_m and family.width_m and family.height_m
     size_m = (
         draws.number(family.length_m, "room.length", attempt),
         draws.number(family.width_m, "room.width", attempt),
