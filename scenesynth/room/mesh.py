@@ -59,7 +59,7 @@ class Mesh:
     def areas_m2(self) -> NDArray[np.float64]:
         """Area per group. Shape: [groups]."""
         area = _areas(self.triangles)
-        return np.bincount(self.group, weights=area, minlength=len(self.groups))
+        return np.array([area[self.group == n].sum() for n in range(len(self.groups))])
 
     def contains(self, point: Vector) -> bool:
         """Whether a point lies inside: the solid angles of all triangles add up to 4 pi.

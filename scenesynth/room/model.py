@@ -179,6 +179,13 @@ class Room:
             return ()
         return self.groups or WALLS
 
+    @property
+    def scatters(self) -> bool:
+        """Whether any surface scatters."""
+        if isinstance(self.scattering, tuple):
+            return any(map(any, self.scattering))
+        return self.scattering > 0
+
     def outside(self, position_m: Vector) -> str | None:
         """Say how a position fails to lie strictly inside the room, or None.
 

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from scenesynth.corpus.clips import PREPARE_VERSION
 from scenesynth.records import from_json, to_json, to_plain
-from scenesynth.room.model import Air, Room, Vector
+from scenesynth.room.model import Air, Room, Shape, Vector
 
 SCHEMA_VERSION: Final = 1
 RENDER_VERSION: Final = f"2.{PREPARE_VERSION}"
@@ -29,9 +30,70 @@ ROLES: tuple[Role, ...] = ("target", "interferer", "noise")
 
 Engine = Literal["shoebox", "pyroomacoustics", "gpurir", "sofa"]
 Mode = Literal["full", "tail"]
+ENGINE_SHAPES: Final[Mapping[Engine, tuple[Shape, ...]]] = {
+    "shoebox": ("shoebox",),
+    "pyroomacoustics": ("shoebox", "outline", "mesh"),
+    "gpurir": ("shoebox",),
+    "sofa": ("measured",),
+}
+"""Rooms that an engine can render."""
 Directivity = Literal[
     "omni", "subcardioid", "cardioid", "supercardioid", "hypercardioid", "figure8", "speech"
 ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tracing:
+    """How engine `pyroomacoustics` makes a response in mode `tail`."""
+
+    image_order: int = field(
+        default=3,
+        metadata={"doc": "image sources of up to this many reflections; what is later, rays carry"},
+    )
+    rays: int = field(
+        default=5000,
+        metadata={"doc": "rays per response; more are smoother and slower; 0: image sources alone"},
+    )
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.image_order <= 100:
+            raise ValueError(f"image_order = {self.image_order}; must lie in [0, 100]")
+        if self.rays and not 200 <= self.rays <= 1_000_000:
+            raise ValueError(f"rays = {self.rays}; must be 0 or lie in [200, 1000000]")
+
+
+def misfit(
+    engine: Engine, mode: Mode, tracing: Tracing | None, shape: Shape, scattering: bool
+) -> str | None:
+    """Why an engine cannot render a room, and the way out; None where it can.
+
+    Args:
+        scattering: whether the room's surfaces scatter.
+    """
+    able = [name for name, shapes in ENGINE_SHAPES.items() if shape in shapes]
+    if engine not in able:
+        return (
+            f"engine = {engine!r} renders rooms of shape {', '.join(ENGINE_SHAPES[engine])}, but "
+            f"this one is of shape {shape!r}; set engine: {' or '.join(able)}"
+        )
+    traced = engine == "pyroomacoustics" and mode == "tail"
+    if engine == "pyroomacoustics" and mode == "full" and shape != "shoebox":
+        return (
+            f"mode = 'full' is every image source within the response, which only a shoebox allows "
+            f"to count, but this room is of shape {shape!r}; set mode: tail, and tracing"
+        )
+    if tracing is not None and not traced:
+        return (
+            f"tracing is given, but engine = {engine!r} in mode = {mode!r} traces nothing; leave "
+            f"it out, or set engine: pyroomacoustics and mode: tail"
+        )
+    if scattering and not (traced and tracing is not None and tracing.rays):
+        return (
+            f"its surfaces scatter, which engine = {engine!r} in mode = {mode!r} without rays "
+            f"cannot render; set engine: pyroomacoustics, mode: tail and tracing.rays, or "
+            f"scattering: 0"
+        )
+    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +219,7 @@ class SceneSpec:
             listener's centre, or the sum over all channels of the format (GRAM).
         engine, mode: how responses are made; `full` is every image within `response_s`, `tail` has
             images up to `mixing_time_s` and the statistics of the later ones from there on.
+        tracing: how `pyroomacoustics` does that instead; None for other engines and modes.
         response_s: length of the impulse responses.
         highpass_hz: corner of the causal high-pass of the responses; 0 for none.
         displacement_m: images of three reflections and more lie farther by up to this, at random,
@@ -179,6 +242,7 @@ class SceneSpec:
     snr_reference: Literal["omni", "all_channels"] = "omni"
     engine: Engine = "shoebox"
     mode: Mode = "full"
+    tracing: Tracing | None = None
     response_s: float
     mixing_time_s: float = 0.08
     highpass_hz: float = 30.0
@@ -200,6 +264,11 @@ class SceneSpec:
             raise ValueError(f"displacement_m = {self.displacement_m}; must lie in [0, 0.5]")
         if not 0 <= self.scattering <= 1:
             raise ValueError(f"scattering = {self.scattering}; must lie in [0, 1]")
+        shape, scatters = self.room.shape, self.room.scatters
+        if why := misfit(self.engine, self.mode, self.tracing, shape, scatters):
+            raise ValueError(f"room {self.room.id}: {why}")
+        if self.engine == "pyroomacoustics" and self.mode == "tail" and self.tracing is None:
+            raise ValueError("tracing is missing; engine pyroomacoustics needs it in mode tail")
         if not self.listener:
             raise ValueError("listener is empty; one keyframe means still")
         self._check_inside("listener", self.listener)
@@ -262,6 +331,9 @@ def _audible(spec: SceneSpec) -> dict[str, Any]:
     del plain["origin"]
     for name in ("id", "rt60_s", "materials"):
         del plain["room"][name]
+    for name in ("mesh", "measured"):
+        if plain["room"][name] is not None:
+            plain["room"][name] = plain["room"][name]["digest"]
     if spec.room.measured is not None:
         plain["room"]["measured"] = spec.room.measured.digest
     for emitter in plain["emitters"]:
