@@ -24,7 +24,7 @@ from scenesynth.acoustics.arrivals import room_tables
 from scenesynth.acoustics.highpass import highpass
 from scenesynth.acoustics.measure import Acoustics, measure
 from scenesynth.acoustics.spread_cpu import GUARD, MAX_BANDS, channel_spectra, make_plan
-from scenesynth.acoustics.tail import Seam, add_tail, octant_power
+from scenesynth.acoustics.tail import Field, Seam, add_noise, late_field, octant_power
 from scenesynth.room.air import energy_attenuation_per_m
 from scenesynth.room.model import Air, Room, Shape, Vector
 from scenesynth.scene.spec import Directivity, Mode
@@ -300,20 +300,27 @@ def _render(request: Request, settled: Settled) -> NDArray[np.float32]:
         ir = np.zeros((len(images), n_samples), dtype=np.float32)
         n = min(n_samples, images.shape[1])
         ir[:, :n] = images[:, :n]
-        add_tail(
-            ir,
-            room=room,
-            band_hz=settled.band_hz,
-            attenuation_per_m=settled.attenuation_per_m,
-            speed_of_sound_mps=speed_mps,
-            rotation=settled.rotation,
-            sample_rate=rate,
-            seam=seam,
-            scattering=request.scattering,
-            source_power=source_power(settled),
-            seed=request.seed,
-        )
+        add_noise(ir, field_of(request, settled), rate, settled.band_hz)
     return highpass(ir, n_samples, request.highpass_hz, rate)
+
+
+def field_of(request: Request, settled: Settled) -> Field:
+    """The noise that follows the images of a response in mode `tail`."""
+    assert settled.seam is not None
+    return late_field(
+        request.format.n_gains,
+        settled.n_samples,
+        room=request.room,
+        band_hz=settled.band_hz,
+        attenuation_per_m=settled.attenuation_per_m,
+        speed_of_sound_mps=request.air.speed_of_sound_mps,
+        rotation=settled.rotation,
+        sample_rate=request.sample_rate,
+        seam=settled.seam,
+        scattering=request.scattering,
+        source_power=source_power(settled),
+        seed=request.seed,
+    )
 
 
 def source_power(settled: Settled) -> NDArray[np.float64] | None:

@@ -52,8 +52,33 @@ class Seam:
     end_s: float
 
 
-def add_tail(
-    channels: NDArray[np.float32],
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Field:
+    """Noise whose covariance over the channels changes with time, down to its factors.
+
+    Attributes:
+        blocks: where the nodes lie, in blocks of `BLOCK` samples, rising. Shape: [nodes].
+        level: of each channel at each node. Shape: [nodes, K, bands].
+        shape: entries of the factor over the level of their row. Shape: [nodes, pairs, bands].
+        rows, columns: which entries these are, row by row. Shape: [pairs].
+        starts: block of the noise pool at which each channel stands at time 0. Shape: [K].
+        turn: from the room's frame to the listener's, float32. Shape: [K, K].
+        rising: weights of the first samples, float32. Shape: [whole blocks].
+    """
+
+    blocks: NDArray[np.int64]
+    level: NDArray[np.float64]
+    shape: NDArray[np.float64]
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    turn: NDArray[np.float32]
+    rising: NDArray[np.float32]
+
+
+def late_field(
+    n_channels: int,
+    n_samples: int,
     *,
     room: Room,
     band_hz: tuple[float, ...],
@@ -65,20 +90,17 @@ def add_tail(
     scattering: float = 0.0,
     source_power: NDArray[np.float64] | None = None,
     seed: int = 0,
-) -> None:
-    """Add the late field to the channels of a response, from the seam to their end.
+) -> Field:
+    """The late field of a shoebox from the seam to the end of `n_samples`.
 
     Args:
-        channels: Ambisonic, ACN SN3D, sample 0 the emission; changed in place.
-            Shape: [(order + 1)^2, samples].
+        n_channels: (order + 1)^2.
         attenuation_per_m: energy attenuation of air. Shape: [bands].
         rotation: listener-to-room matrix. Shape: [3, 3].
         scattering: 0 keeps the directions of specular walls, 1 is isotropic; power stays.
         source_power: towards `octant_directions`, see `late_covariance`. Shape: [bands, n].
         seed: 32 bits; another one is another field of the same statistics.
     """
-    n_channels, n_samples = channels.shape
-    order = math.isqrt(n_channels) - 1
     first = int(seam.start_s * sample_rate) // BLOCK
     blocks, times_s = _nodes(first, -(-n_samples // BLOCK), sample_rate)
     covariance = late_covariance(
@@ -87,20 +109,54 @@ def add_tail(
         attenuation_per_m,
         speed_of_sound_mps,
         times_s,
-        _octant_harmonics(order),
+        _octant_harmonics(math.isqrt(n_channels) - 1),
         source_power,
     )
-    add_field(
-        channels,
+    return factored(
         covariance,
         blocks,
         pairs=_lower_pairs(n_channels),
-        band_hz=band_hz,
         rotation=rotation,
         sample_rate=sample_rate,
         rising=_rising(seam, sample_rate, first),
         scattering=scattering,
         seed=seed,
+    )
+
+
+def factored(
+    covariance: NDArray[np.float64],
+    blocks: NDArray[np.int64],
+    *,
+    pairs: tuple[NDArray[np.int64], NDArray[np.int64]],
+    rotation: NDArray[np.float64],
+    sample_rate: int,
+    rising: NDArray[np.float32],
+    scattering: float = 0.0,
+    seed: int = 0,
+) -> Field:
+    """The field of a given covariance.
+
+    Args:
+        covariance: per second, in the room's frame, positive semidefinite.
+            Shape: [bands, nodes, K, K].
+        pairs: rows and columns of the lower triangle that are not 0 everywhere, row by row.
+    """
+    n_bands, n_nodes, n_channels = covariance.shape[:3]
+    rows, columns = pairs
+    level = np.empty((n_nodes, n_channels, n_bands))
+    shape = np.empty((n_nodes, len(rows), n_bands))
+    degree = np.sqrt(np.arange(n_channels)).astype(np.int64)
+    _factor(covariance, float(scattering), float(sample_rate), rows, columns, degree, level, shape)
+    return Field(
+        blocks=blocks,
+        level=level,
+        shape=shape,
+        rows=rows,
+        columns=columns,
+        starts=stream_starts(seed, n_channels),
+        turn=harmonics_rotation(rotation, math.isqrt(n_channels) - 1).astype(np.float32),
+        rising=rising,
     )
 
 
@@ -117,32 +173,38 @@ def add_field(
     scattering: float = 0.0,
     seed: int = 0,
 ) -> None:
-    """Add noise of a given covariance to the channels of a response, from the first block on.
+    """Add noise of a given covariance to the channels of a response; see `factored`."""
+    field = factored(
+        covariance,
+        blocks,
+        pairs=pairs,
+        rotation=rotation,
+        sample_rate=sample_rate,
+        rising=rising,
+        scattering=scattering,
+        seed=seed,
+    )
+    add_noise(channels, field, sample_rate, band_hz)
+
+
+def add_noise(
+    channels: NDArray[np.float32], field: Field, sample_rate: int, band_hz: tuple[float, ...]
+) -> None:
+    """Add the noise of a field to the channels of a response, sample 0 the emission.
 
     Args:
-        channels: changed in place. Shape: [(order + 1)^2, samples].
-        covariance: per second, in the room's frame, positive semidefinite.
-            Shape: [bands, nodes, K, K].
-        blocks: where the nodes lie, in blocks of `BLOCK` samples, rising. Shape: [nodes].
-        pairs: rows and columns of the lower triangle that are not 0 everywhere, row by row.
-        rising: weights of the first samples. Shape: [whole blocks].
+        channels: Ambisonic, ACN SN3D; changed in place. Shape: [K, samples].
     """
-    n_channels = len(channels)
-    rows, columns = pairs
-    level = np.empty((len(blocks), n_channels, len(band_hz)))
-    shape = np.empty((len(blocks), len(rows), len(band_hz)))
-    degree = np.sqrt(np.arange(n_channels)).astype(np.int64)
-    _factor(covariance, float(scattering), float(sample_rate), rows, columns, degree, level, shape)
     _add_noise(
         noise_pool(sample_rate, band_hz),
-        stream_starts(seed, n_channels),
-        blocks,
-        level,
-        shape,
-        rows,
-        columns,
-        harmonics_rotation(rotation, math.isqrt(n_channels) - 1).astype(np.float32),
-        rising,
+        field.starts,
+        field.blocks,
+        field.level,
+        field.shape,
+        field.rows,
+        field.columns,
+        field.turn,
+        field.rising,
         channels,
     )
 
