@@ -255,12 +255,14 @@ def _draw_air(family: RoomFamily, draws: Draws) -> Air:
 
 
 def _draw_box(family: RoomFamily, room_id: str, air: Air, draws: Draws, attempt: int) -> Room:
-    assert family.length_m and family.width_m and family.height_m
-    size_m = (
-        draws.number(family.length_m, "room.length", attempt),
-        draws.number(family.width_m, "room.width", attempt),
-        draws.number(family.height_m, "room.height", attempt),
+    sizes = (family.length_m, family.width_m, family.height_m)
+    streams = ("room.length", "room.width", "room.height")
+    length_m, width_m, height_m = (
+        draws.number(size, stream, attempt)
+        for size, stream in zip(sizes, streams, strict=True)
+        if size is not None
     )
+    size_m = (length_m, width_m, height_m)
     if family.surfaces is not None:
         names = _draw_materials(family.surfaces, draws, attempt)
         return Room(

@@ -13,6 +13,7 @@ from scenesynth.distributions import Draws, Number
 from scenesynth.errors import ConfigError, ContentError, PlacementError
 from scenesynth.room.model import Room, Vector
 from scenesynth.scene.geometry import azimuth_elevation, wrap_azimuth
+from scenesynth.scene.grid import Grid
 from scenesynth.scene.parts import Part, crop, make_event
 from scenesynth.scene.placement import DrawnTable, place_emitter
 from scenesynth.scene.recipe_records import MOST_EVENTS, Facing, Layer, Noise
@@ -36,6 +37,7 @@ class Stage:
     table: DrawnTable | None
     sample_rate: int
     n_samples: int
+    grid: Grid | None = None
 
 
 def sample_layer(
@@ -128,6 +130,7 @@ def sample_noise(
             [emitter.keyframes[0].position_m for emitter in (*others, *emitters)],
             stage.table,
             stage.draws.rng("noise.position", k),
+            stage.grid,
         )
         emitters.append(_emitter("noise", k, noise, position, (event,), stage))
     return tuple(emitters)
@@ -274,6 +277,7 @@ def _place_all(
             [*occupied, *positions],
             stage.table,
             stage.draws.rng(f"{role}.position", k),
+            stage.grid,
         )
         positions.append(position)
     return positions

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from scenesynth.distributions import Draws
 from scenesynth.errors import PlacementError
 from scenesynth.room.model import Room, Vector
-from scenesynth.scene.geometry import great_circle_deg
+from scenesynth.scene.geometry import great_circle_deg, to_listener
+from scenesynth.scene.grid import Grid
 from scenesynth.scene.recipe_records import Listener, Placement, Table
 from scenesynth.scene.spec import Keyframe
 from scenesynth.seeds import Rng
@@ -119,26 +120,36 @@ def place_emitter(
     others: Sequence[Vector],
     table: DrawnTable | None,
     rng: Rng,
+    grid: Grid | None = None,
 ) -> Vector:
     """Draw a position that keeps all constraints of `placement`.
 
     Args:
         what: name of the emitter in errors.
         others: positions of the emitters placed before.
+        grid: the positions that a measured room offers: of distance and azimuth the range counts
+            there, and heights and walls are as they are.
 
     Raises:
         PlacementError: none of `placement.tries` positions did; names how many failed at what.
     """
     failures: Counter[str] = Counter()
     distance = 0.0
+    limits = placement if grid is None else replace(placement, wall_margin_m=1e-6)
     for n in range(placement.tries):
         if placement.distance_m is not None and n % TRIES_PER_DISTANCE == 0:
             distance = placement.distance_m.draw(rng)
-        position = _propose(placement, room, listener, table, distance, rng)
+        if grid is None:
+            position = _propose(placement, room, listener, table, distance, rng)
+        else:
+            position = grid.propose(rng)
         if position is None:
             failures["distance_m (less than the difference in height)"] += 1
             continue
-        if not (failure := _violated(placement, room, listener, others, position)):
+        failure = _violated(limits, room, listener, others, position)
+        if grid is not None and not failure:
+            failure = _out_of_range(placement, listener, position)
+        if not failure:
             return position
         failures[failure] += 1
     counts = ", ".join(f"{count} x {name}" for name, count in failures.most_common())
@@ -206,6 +217,18 @@ def _violated(
             angle = great_circle_deg(away, _between(listener.position_m, other))
             if angle < placement.separation_deg:
                 return f"separation_deg = {placement.separation_deg:g} from another emitter"
+    return None
+
+
+def _out_of_range(placement: Placement, listener: Keyframe, position: Vector) -> str | None:
+    """Name of the distribution that could not have given a position, or None."""
+    azimuth, _, distance = to_listener(position, listener)
+    allowed = placement.distance_m
+    if allowed is not None and not allowed.low <= distance <= allowed.high:
+        return f"distance_m in [{allowed.low:g}, {allowed.high:g}]"
+    allowed = placement.azimuth_deg
+    if allowed is not None and (azimuth - allowed.low) % 360 > allowed.high - allowed.low:
+        return f"azimuth_deg in [{allowed.low:g}, {allowed.high:g}]"
     return None
 
 

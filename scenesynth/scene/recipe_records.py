@@ -417,6 +417,7 @@ class Recipe:
             raise ValueError(f"displacement_m = {self.displacement_m}; must lie in [0, 0.5]")
         within("scattering", self.scattering, 0, 1)
         self._check_rooms()
+        self._check_measured()
         self._check_table()
         self._check_layers()
 
@@ -426,6 +427,29 @@ class Recipe:
             raise ValueError(f"rooms: got families {names}; must be at least one, names distinct")
         if sum(family.weight for family in self.rooms) <= 0:
             raise ValueError("rooms: all families have weight 0")
+
+    def _check_measured(self) -> None:
+        """Measured rooms and the engine that renders them come together."""
+        for n, family in enumerate(self.rooms):
+            if (family.measured is not None) != (self.engine == "sofa"):
+                raise ValueError(
+                    f"engine = {self.engine!r} and rooms[{n}] ({family.name}) do not go together: "
+                    f"engine sofa renders measured rooms and those alone"
+                )
+        if self.engine != "sofa":
+            return
+        if self.table is not None or self.clean.anechoic:
+            raise ValueError(
+                "engine sofa: a measured room has no table and is not anechoic in some scenes; "
+                "leave out table and clean.anechoic"
+            )
+        for name in ("targets", "interferers", "noise"):
+            layer = getattr(self, name)
+            if layer is not None and layer.directivity != OMNI:
+                raise ValueError(
+                    f"{name}.directivity = {layer.directivity}: measured responses hold the "
+                    f"directivity of their loudspeaker; leave it out"
+                )
 
     def _check_table(self) -> None:
         layers = [self.targets, self.interferers, self.noise]

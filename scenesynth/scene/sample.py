@@ -17,6 +17,7 @@ from scenesynth.distributions import Draws
 from scenesynth.errors import ConfigError, ContentError
 from scenesynth.room.family import anechoic
 from scenesynth.room.model import Vector
+from scenesynth.scene.grid import place_measured
 from scenesynth.scene.layers import Stage, sample_layer, sample_noise
 from scenesynth.scene.parts import clip_samples
 from scenesynth.scene.placement import place_listener, place_table
@@ -66,10 +67,16 @@ def sample_scene(
         drawn = anechoic(drawn)
     given = _given_clip(recipe, corpora, split, index)
     table = place_table(recipe.table, drawn.room, draws) if recipe.table else None
+    grid = None
+    if drawn.measured is None:
+        listener = place_listener(recipe.listener, drawn.room, table, draws)
+    else:
+        listener, grid = place_measured(recipe.listener, drawn, draws)
     stage = Stage(
         draws=draws,
         room=drawn.room,
-        listener=place_listener(recipe.listener, drawn.room, table, draws),
+        listener=listener,
+        grid=grid,
         table=table,
         sample_rate=recipe.sample_rate,
         n_samples=_n_samples(recipe, draws, given),

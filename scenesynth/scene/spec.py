@@ -334,8 +334,6 @@ def _audible(spec: SceneSpec) -> dict[str, Any]:
     for name in ("mesh", "measured"):
         if plain["room"][name] is not None:
             plain["room"][name] = plain["room"][name]["digest"]
-    if spec.room.measured is not None:
-        plain["room"]["measured"] = spec.room.measured.digest
     for emitter in plain["emitters"]:
         del emitter["id"], emitter["group"]
         for event in emitter["events"]:

@@ -3,18 +3,24 @@
 Rooms are numbered inside a split and drawn from a key that holds the split's name, so no two
 splits share one. A split with `rooms: n` lets its scenes take turns in n rooms (scene i in room
 i mod n); without, every scene has a room of its own.
+
+A measured room exists once, so the measured rooms of a recipe are shared out: one to each split,
+then by the splits' shares, in an order that depends on the rooms' names alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache, lru_cache
 
 from scenesynth.distributions import Draws
 from scenesynth.errors import ConfigError
 from scenesynth.records import did_you_mean
-from scenesynth.room.family import DrawnRoom, draw_room
+from scenesynth.room.family import DrawnRoom, RoomFamily, draw_room
+from scenesynth.room.measured import find_room
 from scenesynth.scene.recipe_records import Recipe, Split
-from scenesynth.seeds import rng
+from scenesynth.seeds import name_id, rng
 
 
 def find_split(recipe: Recipe, split: str) -> Split:
@@ -72,7 +78,8 @@ def scene_room(recipe: Recipe, seed: int, split: str, index: int, attempt: int) 
     draws = Draws(seed=seed, split=split, index=index, attempt=attempt)
     if rooms is None:
         again = f".{attempt}" if attempt else ""
-        return draw_room(recipe.rooms, f"{recipe.name}/{split}/s{index:08d}{again}", draws)
+        room_id = f"{recipe.name}/{split}/s{index:08d}{again}"
+        return draw_room(split_families(recipe, split), room_id, draws)
     number = index % rooms if attempt == 0 else draws.rng("room.number").integer(0, rooms - 1)
     return numbered_room(recipe, seed, split, number)
 
@@ -81,4 +88,54 @@ def scene_room(recipe: Recipe, seed: int, split: str, index: int, attempt: int) 
 def numbered_room(recipe: Recipe, seed: int, split: str, number: int) -> DrawnRoom:
     """Room `number` of a split's pool; drawn once per process."""
     draws = Draws(seed=seed, split=split, index=number)
-    return draw_room(recipe.rooms, f"{recipe.name}/{split}/{number:04d}", draws)
+    room_id = f"{recipe.name}/{split}/{number:04d}"
+    return draw_room(split_families(recipe, split), room_id, draws)
+
+
+@lru_cache(maxsize=64)
+def split_families(recipe: Recipe, split: str) -> tuple[RoomFamily, ...]:
+    """The recipe's room families, with those measured rooms only that are of the split.
+
+    Raises:
+        ConfigError: fewer measured rooms than splits, or one room under two names.
+    """
+    names = sorted({name for f in recipe.rooms if f.measured for name in f.measured.rooms})
+    if not names:
+        return recipe.rooms
+    home = _shared_out(recipe, names)
+    families = []
+    for family in recipe.rooms:
+        if family.measured is None:
+            families.append(family)
+            continue
+        mine = tuple(name for name in family.measured.rooms if home[name] == split)
+        if mine:
+            families.append(replace(family, measured=replace(family.measured, rooms=mine)))
+    return tuple(families)
+
+
+def _shared_out(recipe: Recipe, names: Sequence[str]) -> dict[str, str]:
+    """Split of every measured room."""
+    digests: dict[str, str] = {}
+    for name in names:
+        digest = find_room(name).digest
+        if digest in digests:
+            raise ConfigError(
+                f"recipe {recipe.name}: {digests[digest]} and {name} are the same measured room; "
+                f"name it once"
+            )
+        digests[digest] = name
+    shares = recipe.shares
+    if len(names) < len(shares):
+        raise ConfigError(
+            f"recipe {recipe.name}: {len(names)} measured rooms for {len(shares)} splits, and no "
+            f"room can be in two; name more rooms, or leave splits out"
+        )
+    counts = dict.fromkeys(shares, 0)
+    home = {}
+    for n, name in enumerate(sorted(names, key=lambda name: (name_id(name), name))):
+        empty = [split for split, count in counts.items() if count == 0]
+        lag = {split: shares[split] * (n + 1) - counts[split] for split in empty or shares}
+        home[name] = max(lag, key=lambda split: lag[split])
+        counts[home[name]] += 1
+    return home
