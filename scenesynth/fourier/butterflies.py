@@ -239,6 +239,25 @@ def multiply_row(  # type: ignore[no-untyped-def]
     return types.void(*arguments), codegen
 
 
+@intrinsic
+def prefetch(typingctx, data, at, step, count):  # type: ignore[no-untyped-def]
+    """Ask for the cache lines at data[at], data[at + step]..., `count` of them."""
+
+    def codegen(context, builder, signature, values):  # type: ignore[no-untyped-def]
+        byte_pointer = ir.IntType(8).as_pointer()
+        name = "llvm.prefetch.p0"
+        kind = ir.FunctionType(ir.VoidType(), [byte_pointer, _I32, _I32, _I32])
+        function = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
+        base = context.make_array(signature.args[0])(context, builder, values[0]).data
+        with cgutils.for_range(builder, values[3]) as loop:
+            where = builder.add(values[1], builder.mul(values[2], loop.index))
+            line = builder.bitcast(builder.gep(base, [where]), byte_pointer)
+            builder.call(function, [line, _I32(1), _I32(3), _I32(1)])
+        return context.get_dummy_value()
+
+    return types.void(data, at, step, count), codegen
+
+
 def _lanes(b: Any, data: Any, at: Any, beyond: int) -> Any:
     """Pointer to the vector at data[at + beyond]."""
     return b.bitcast(b.gep(data, [b.add(at, _I64(beyond))]), _VECTOR.as_pointer())

@@ -71,7 +71,7 @@ class BlockSpectra(NamedTuple):
     Attributes:
         blocks: first block that the event reaches, and the one after the last.
         first_pack: pack of the first row of `values`.
-        values: Shape: [packs, n_fft * ROW].
+        values: Shape: [packs, rows * ROW].
     """
 
     blocks: tuple[int, int]
@@ -79,7 +79,7 @@ class BlockSpectra(NamedTuple):
     values: Signal
 
     def pack(self, n: int) -> Signal | None:
-        """Spectra of pack `n`, or None where the event is silent. Shape: [n_fft * ROW]."""
+        """Spectra of pack `n`, or None where the event is silent. Shape: [rows * ROW]."""
         at = n - self.first_pack
         return self.values[at] if 0 <= at < len(self.values) else None
 
@@ -154,8 +154,9 @@ def block_spectra(grid: Grid, dry: Signal, onset: int) -> BlockSpectra:
     history = (first_pack * PACK + 1) * grid.block - grid.n_fft  # where the first segment starts
     padded = np.zeros((n_packs * PACK - 1) * grid.block + grid.n_fft, np.float32)
     padded[onset - history : onset - history + len(dry)] = dry
-    spectra = empty_rows(n_packs, grid.n_fft)
-    block_transforms(transform(grid.n_fft), padded, grid.block, spectra)
+    tables = transform(grid.n_fft)
+    spectra = empty_rows(n_packs, tables.n_rows)
+    block_transforms(tables, padded, grid.block, spectra)
     return BlockSpectra((first, last + 1), first_pack, spectra)
 
 
@@ -179,7 +180,8 @@ def _inverse(grid: Grid, terms: Sequence[Term], first: int, last: int) -> Wet:
     """Blocks [first, last) of the sum of some terms."""
     first_pack, n_packs = first // PACK, -(-last // PACK) - first // PACK
     packs = np.empty((n_packs, PACK * grid.block), np.float32)
-    work = empty_rows(grid.n_fft)
+    tables = transform(grid.n_fft)
+    work = empty_rows(tables.n_rows)
     for pack, out in enumerate(packs, first_pack):
         factors = [(term.spectra.pack(pack), term.response) for term in terms]
         reaching = [(spectra, response) for spectra, response in factors if spectra is not None]
@@ -187,9 +189,9 @@ def _inverse(grid: Grid, terms: Sequence[Term], first: int, last: int) -> Wet:
             out[:] = 0
             continue
         for n, (spectra, response) in enumerate(reaching[:-1]):
-            accumulate(spectra, response, work, n > 0)
-        inverse_of_product(transform(grid.n_fft), *reaching[-1], work, len(reaching) > 1)
-        take_blocks(work, grid.n_fft, grid.block, out)
+            accumulate(tables, spectra, response, work, n > 0)
+        inverse_of_product(tables, *reaching[-1], work, len(reaching) > 1)
+        take_blocks(tables, work, grid.block, out)
     begin = first_pack * PACK
     samples = packs.reshape(-1)[(first - begin) * grid.block : (last - begin) * grid.block]
     return Wet(first * grid.block, samples)

@@ -22,15 +22,17 @@ def block_transforms(tables, signal, block, spectra):  # type: ignore[no-untyped
 
     Args:
         signal: Shape: [at least (16 packs - 1) block + n].
-        spectra: written. Shape: [packs, n * ROW].
+        spectra: written. Shape: [packs, n_rows * ROW].
     """
-    n = tables.n1 * tables.n2
+    n1, n2 = tables.n1, tables.n2
     for pack in range(len(spectra)):
         rows = spectra[pack]
-        for k in range(0, n, LANES):
-            for lane in range(0, ROW, LANES):
-                at = (pack * ROW + lane) * block + k
-                transpose(signal, at, block, rows, k * ROW + lane, ROW)
+        for k1 in range(n1):
+            for k2 in range(0, n2, LANES):
+                row = (k1 * (n2 + 1) + k2) * ROW
+                for lane in range(0, ROW, LANES):
+                    at = (pack * ROW + lane) * block + k1 * n2 + k2
+                    transpose(signal, at, block, rows, row + lane, ROW)
         forward(tables, rows)
 
 
@@ -45,28 +47,28 @@ def channel_transforms(tables, signals, n_taps, scale, spectra):  # type: ignore
         spectra: written, flat: all real parts of a signal, then all imaginary parts, in the
             transform's order of frequencies. Shape: [signals * 2 * n].
     """
-    n = tables.n1 * tables.n2
-    rows = np.empty(n * ROW, dtype=np.float32)
+    n1, n2 = tables.n1, tables.n2
+    n = n1 * n2
+    rows = np.empty(n1 * (n2 + 1) * ROW, dtype=np.float32)
     factor = np.float32(scale)
     for base in range(0, len(signals) // n_taps, LANES):
         rows[:] = 0.0
         for k in range(0, n_taps, LANES):
-            transpose(signals, base * n_taps + k, n_taps, rows, k * ROW, ROW)
+            transpose(signals, base * n_taps + k, n_taps, rows, (k + k // n2) * ROW, ROW)
         forward(tables, rows)
         for k in range(len(rows)):
             rows[k] *= factor
         for k in range(0, n, LANES):
             for part in range(2):
-                to = (2 * base + part) * n + k
-                transpose(rows, k * ROW + part * LANES, ROW, spectra, to, 2 * n)
+                at = (k + k // n2) * ROW + part * LANES
+                transpose(rows, at, ROW, spectra, (2 * base + part) * n + k, 2 * n)
 
 
 @kernel
-def accumulate(spectra, response, total, add):  # type: ignore[no-untyped-def]
-    """total = spectra * response, or added to what is there. Shapes: [n * ROW], [2 n]."""
-    n = len(response) // 2
-    for k in range(n):
-        multiply_row(spectra, k * ROW, response, k, n + k, total, k * ROW, add)
+def accumulate(tables, spectra, response, total, add):  # type: ignore[no-untyped-def]
+    """total = spectra * response, or added to what is there. Shapes: [n_rows * ROW], [2 n]."""
+    for k1 in range(tables.n1):
+        _multiply(tables, k1, spectra, response, total, add)
 
 
 @kernel
@@ -76,23 +78,32 @@ def inverse_of_product(tables, spectra, response, total, add):  # type: ignore[n
     The product of a row of frequencies is made just before its transform needs it.
     """
     buffers = work_space(tables)
-    n1, n2 = tables.n1, tables.n2
-    n = n1 * n2
-    for k1 in range(n1):
-        for k in range(k1 * n2, (k1 + 1) * n2):
-            multiply_row(spectra, k * ROW, response, k, n + k, total, k * ROW, add)
+    for k1 in range(tables.n1):
+        _multiply(tables, k1, spectra, response, total, add)
         inverse_row(tables, k1, total, buffers)
     inverse_columns(tables, total, buffers)
 
 
 @kernel
-def take_blocks(rows, n, block, out):  # type: ignore[no-untyped-def]
+def _multiply(tables, k1, spectra, response, total, add):  # type: ignore[no-untyped-def]
+    n2 = tables.n2
+    n = tables.n1 * n2
+    for k2 in range(n2):
+        row = (k1 * (n2 + 1) + k2) * ROW
+        at = k1 * n2 + k2
+        multiply_row(spectra, row, response, at, n + at, total, row, add)
+
+
+@kernel
+def take_blocks(tables, rows, block, out):  # type: ignore[no-untyped-def]
     """The last `block` samples, a multiple of LANES, of the sixteen lanes, one after the other.
 
     Args:
         out: written. Shape: [16 * block].
     """
+    n2 = tables.n2
+    skipped = tables.n1 * n2 - block
     for k in range(0, block, LANES):
+        row = (k + skipped + (k + skipped) // n2) * ROW
         for lane in range(0, ROW, LANES):
-            at = (n - block + k) * ROW + lane
-            transpose(rows, at, ROW, out, lane * block + k, block)
+            transpose(rows, row + lane, ROW, out, lane * block + k, block)
