@@ -1,4 +1,7 @@
-"""Room families: distributions of shoeboxes, and rooms drawn from them.
+"""Room families: distributions of rooms, and rooms drawn from them.
+
+Rooms are shoeboxes, unless a family has an `outline`, the corners of a floor plan, or names a
+`mesh`, a file with a closed surface.
 
 A family states either reverberation times (`decay`; the absorption that produces them is found by
 inverting the decay) or what its surfaces are made of (`surfaces`), or it names rooms that were
@@ -12,21 +15,26 @@ its box, a bounded number of times.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from scenesynth.distributions import Draws, Name, Number, constant, within
+from scenesynth.distributions import Draws, Number, constant, within
 from scenesynth.errors import ConfigError, UnreachableT60Error
 from scenesynth.records import did_you_mean
 from scenesynth.room import air as air_physics
 from scenesynth.room import decay as decay_physics
 from scenesynth.room import materials as wall_materials
+from scenesynth.room import outline as plan
+from scenesynth.room.eyring import eyring_length_s
 from scenesynth.room.measured import MeasuredRoom, find_room
-from scenesynth.room.model import OCTAVE_BANDS_HZ, WALLS, Air, Room
+from scenesynth.room.model import OCTAVE_BANDS_HZ, WALLS, Air, AssetRef, Room, Shape, Vector
+from scenesynth.room.surfaces import Surfaces, draw_materials, furnished_absorption
+
+if TYPE_CHECKING:
+    from scenesynth.room.mesh import Mesh
 
 TRIES: Final = 20
 """Boxes drawn for one room before its family is called impossible."""
@@ -61,35 +69,6 @@ class Decay:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Surfaces:
-    """Materials by name (`room_specs/materials.yaml`)."""
-
-    walls: Name = field(metadata={"doc": "material of the four side walls"})
-    floor: Name = field(metadata={"doc": "material of the floor"})
-    ceiling: Name = field(metadata={"doc": "material of the ceiling"})
-    feature_wall: Name | None = field(
-        default=None,
-        metadata={"doc": "material of one side wall, drawn which (a window front, curtains)"},
-    )
-    furnishing: Name | None = field(
-        default=None, metadata={"doc": "material that stands for shelves, curtains, people"}
-    )
-    furnished_share: Number = field(
-        default=constant(0),
-        metadata={"doc": "share of each side wall and of the floor that the furnishing covers"},
-    )
-    longest_rt60_s: float | None = field(
-        default=None,
-        metadata={"doc": "rooms with a longer predicted T60 in any band are drawn again"},
-    )
-
-    def __post_init__(self) -> None:
-        within("furnished_share", self.furnished_share, 0, 1)
-        if self.furnishing is None and self.furnished_share.high > 0:
-            raise ValueError("furnished_share is given, but there is no furnishing")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
     """Measured rooms of the library (`scenesynth rooms list`)."""
 
@@ -121,6 +100,24 @@ class RoomFamily:
     length_m: Number | None = field(default=None, metadata={"doc": "size along x"})
     width_m: Number | None = field(default=None, metadata={"doc": "size along y"})
     height_m: Number | None = field(default=None, metadata={"doc": "size along z"})
+    outline: tuple[tuple[float, float], ...] | None = field(
+        default=None,
+        metadata={
+            "doc": "floor plan instead of a rectangle: corners counter-clockwise, as shares of "
+            "length and width; wall ek goes from corner k to the next"
+        },
+    )
+    mesh: AssetRef | None = field(
+        default=None,
+        metadata={
+            "doc": "file of a closed surface (.obj, .stl; metres, z up), instead of sizes; the "
+            "path counts from the recipe's folder"
+        },
+    )
+    scattering: Number = field(
+        default=constant(0),
+        metadata={"doc": "share of the reflected energy that surfaces scatter; needs rays"},
+    )
     decay: Decay | None = field(default=None, metadata={"doc": "reverberation times asked for"})
     surfaces: Surfaces | None = field(default=None, metadata={"doc": "materials, instead of decay"})
     measured: Measured | None = field(
@@ -136,15 +133,44 @@ class RoomFamily:
                 f"give either decay or surfaces, or measured rooms; got "
                 f"{' and '.join(given) or 'none of them'}"
             )
-        for name in ("length_m", "width_m", "height_m"):
-            if (getattr(self, name) is None) != (self.measured is not None):
-                raise ValueError(f"{name}: every room but a measured one has a size to be drawn")
+        self._check_shape()
         if self.weight < 0:
             raise ValueError(f"weight = {self.weight}; must be 0 or more")
         for name in ("length_m", "width_m", "height_m"):
             within(name, getattr(self, name), 0.5, 500)
+        within("scattering", self.scattering, 0, 1)
         within("temperature_c", self.temperature_c, -40, 60)
         within("humidity_pct", self.humidity_pct, 1, 100)
+
+    def _check_shape(self) -> None:
+        given = [name for name in ("outline", "mesh", "measured") if getattr(self, name)]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} are given; a family has one shape")
+        fixed = self.shape in ("mesh", "measured")
+        for name in ("length_m", "width_m", "height_m"):
+            if fixed and getattr(self, name) is not None:
+                raise ValueError(f"{name}: a room of shape {self.shape!r} has its own size")
+            if not fixed and getattr(self, name) is None:
+                raise ValueError(f"{name}: missing; only mesh and measured rooms have no size")
+        if self.outline is not None:
+            try:
+                plan.check_outline(self.outline, (1.0, 1.0))
+            except ValueError as error:
+                raise ValueError(f"outline, in shares of length and width: {error}") from None
+        if self.decay is not None and self.shape != "shoebox":
+            raise ValueError(
+                f"decay: absorption for a T60 is known for shoeboxes only; give surfaces to a room "
+                f"of shape {self.shape!r}"
+            )
+
+    @property
+    def shape(self) -> Shape:
+        """What kind of rooms these are, which decides what engines can render them."""
+        if self.outline is not None:
+            return "outline"
+        if self.mesh is not None:
+            return "mesh"
+        return "shoebox" if self.measured is None else "measured"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,30 +221,57 @@ def draw_room(families: tuple[RoomFamily, ...], room_id: str, draws: Draws) -> D
 
 @lru_cache(maxsize=4096)
 def anechoic(drawn: DrawnRoom) -> DrawnRoom:
-    """The same box with walls that absorb everything; responses hold the direct sound alone."""
+    """The same room with walls that absorb everything; responses hold the direct sound alone."""
     room = drawn.room
-    full = Room(
+    full = replace(
+        room,
         id=f"{room.id}/anechoic",
-        size_m=room.size_m,
-        band_hz=room.band_hz,
-        absorption=tuple((1.0,) * len(room.band_hz) for _ in WALLS),
+        absorption=tuple((1.0,) * len(room.band_hz) for _ in room.surfaces),
+        rt60_s=None,
+        materials=None,
+        scattering=0.0,
     )
-    return DrawnRoom(room=full, air=drawn.air, response_s=_response_s(full, drawn.air))
+    return replace(drawn, room=full, response_s=_response_s(full, drawn.air))
 
 
 def check_materials(family: RoomFamily) -> None:
-    """Raise ConfigError where the family names a material that does not exist."""
-    if family.surfaces is None:
+    """Raise ConfigError where the family names a material or surface that does not exist."""
+    of = family.surfaces
+    if of is None:
         return
+    names = {part: getattr(of, part) for part in ("walls", "floor", "ceiling")}
+    names |= {"feature_wall": of.feature_wall, "furnishing": of.furnishing}
+    names |= {f"named.{item.surface}": item.material for item in of.named}
     known = wall_materials.load_materials()
-    for part in ("walls", "floor", "ceiling", "feature_wall", "furnishing"):
-        name: Name | None = getattr(family.surfaces, part)
+    for part, name in names.items():
         for option in name.options if name else ():
             if option not in known:
                 raise ConfigError(
                     f"rooms.{family.name}.surfaces.{part}: unknown material {option!r}"
                     f"{did_you_mean(option, known)}; known: {', '.join(sorted(known))}"
                 )
+    surfaces = _surfaces(family)
+    for item in of.named:
+        if item.surface not in surfaces:
+            raise ConfigError(
+                f"rooms.{family.name}.surfaces.named: no surface {item.surface!r}"
+                f"{did_you_mean(item.surface, surfaces)}; it has {', '.join(surfaces)}"
+            )
+
+
+def _surfaces(family: RoomFamily) -> tuple[str, ...]:
+    """Names of the surfaces that rooms of a family have."""
+    if family.mesh is not None:
+        return _mesh(family.mesh).groups
+    if family.outline is not None:
+        return (*(f"e{k}" for k in range(len(family.outline))), "floor", "ceiling")
+    return WALLS
+
+
+def _mesh(ref: AssetRef) -> Mesh:
+    from scenesynth.room.mesh import load_mesh  # reading other recipes needs none of it
+
+    return load_mesh(ref)
 
 
 def _draw_measured(family: Measured, air: Air, draws: Draws) -> DrawnRoom:
@@ -242,7 +295,8 @@ def _draw_measured(family: Measured, air: Air, draws: Draws) -> DrawnRoom:
 
 def _response_s(room: Room, air: Air) -> float:
     """Length of the responses, to whole milliseconds."""
-    return math.ceil(float(decay_physics.response_length_s(room, air)) * 1e3) / 1e3
+    estimate = decay_physics.response_length_s if room.shape == "shoebox" else eyring_length_s
+    return math.ceil(float(estimate(room, air)) * 1e3) / 1e3
 
 
 def _draw_air(family: RoomFamily, draws: Draws) -> Air:
@@ -255,22 +309,21 @@ def _draw_air(family: RoomFamily, draws: Draws) -> Air:
 
 
 def _draw_box(family: RoomFamily, room_id: str, air: Air, draws: Draws, attempt: int) -> Room:
-    sizes = (family.length_m, family.width_m, family.height_m)
-    streams = ("room.length", "room.width", "room.height")
-    length_m, width_m, height_m = (
-        draws.number(size, stream, attempt)
-        for size, stream in zip(sizes, streams, strict=True)
-        if size is not None
-    )
-    size_m = (length_m, width_m, height_m)
+    size_m = _draw_size(family, draws, attempt)
     if family.surfaces is not None:
-        names = _draw_materials(family.surfaces, draws, attempt)
+        surfaces = _surfaces(family)
+        names = draw_materials(family.surfaces, surfaces, draws, attempt)
+        furnished = furnished_absorption(family.surfaces, surfaces, names, draws, attempt)
         return Room(
             id=room_id,
             size_m=size_m,
             band_hz=OCTAVE_BANDS_HZ,
-            absorption=_rounded(_furnished(names, family.surfaces, draws, attempt)),
+            absorption=_rounded(furnished),
             materials=names,
+            outline_m=_scaled(family.outline, size_m),
+            mesh=family.mesh,
+            groups=None if family.mesh is None else surfaces,
+            scattering=draws.number(family.scattering, "room.scattering", attempt),
         )
     assert family.decay is not None
     rt60_s = _draw_rt60(family.decay, draws, attempt)
@@ -283,7 +336,31 @@ def _draw_box(family: RoomFamily, room_id: str, air: Air, draws: Draws, attempt:
         band_hz=OCTAVE_BANDS_HZ,
         absorption=_rounded(absorption),
         rt60_s=rt60_s,
+        scattering=draws.number(family.scattering, "room.scattering", attempt),
     )
+
+
+def _draw_size(family: RoomFamily, draws: Draws, attempt: int) -> Vector:
+    if family.mesh is not None:
+        return _mesh(family.mesh).size_m
+    length_m, width_m, height_m = family.length_m, family.width_m, family.height_m
+    assert length_m
+    assert width_m
+    assert height_m
+    return (
+        draws.number(length_m, "room.length", attempt),
+        draws.number(width_m, "room.width", attempt),
+        draws.number(height_m, "room.height", attempt),
+    )
+
+
+def _scaled(
+    outline: tuple[tuple[float, float], ...] | None, size_m: Vector
+) -> tuple[tuple[float, float], ...] | None:
+    """Corners in metres, whose box is exactly the room's size."""
+    if outline is None:
+        return None
+    return tuple((round(x * size_m[0], 6), round(y * size_m[1], 6)) for x, y in outline)
 
 
 def _draw_rt60(decay: Decay, draws: Draws, attempt: int) -> tuple[float, ...]:
@@ -303,37 +380,6 @@ def _draw_weights(decay: Decay, draws: Draws) -> tuple[float, ...]:
     return (*walls, floor, ceiling)
 
 
-def _draw_materials(surfaces: Surfaces, draws: Draws, attempt: int) -> tuple[str, ...]:
-    walls = [draws.name(surfaces.walls, "room.walls", attempt)] * _SIDE_WALLS
-    if surfaces.feature_wall is not None:
-        which = draws.rng("room.feature_wall.which", attempt).integer(0, _SIDE_WALLS - 1)
-        walls[which] = draws.name(surfaces.feature_wall, "room.feature_wall", attempt)
-    floor = draws.name(surfaces.floor, "room.floor", attempt)
-    return (*walls, floor, draws.name(surfaces.ceiling, "room.ceiling", attempt))
-
-
-def _furnished(
-    names: tuple[str, ...], surfaces: Surfaces, draws: Draws, attempt: int
-) -> NDArray[np.float64]:
-    """Absorption of the walls with part of their area covered. Shape: [6, bands]."""
-    bare = np.asarray(wall_materials.material_absorption(names), dtype=np.float64)
-    if surfaces.furnishing is None:
-        return bare
-    cover = draws.name(surfaces.furnishing, "room.furnishing", attempt)
-    share = np.array(
-        [
-            draws.number(
-                surfaces.furnished_share, "room.furnished_share", attempt * len(WALLS) + wall
-            )
-            for wall in range(_SIDE_WALLS + 1)
-        ]
-        + [0.0]  # the ceiling stays bare
-    )[:, None]
-    covered = np.asarray(wall_materials.material_absorption((cover,) * len(WALLS)))
-    furnished: NDArray[np.float64] = (1 - share) * bare + share * covered
-    return furnished
-
-
 def _rounded(absorption: object) -> tuple[tuple[float, ...], ...]:
-    """Six rows of coefficients rounded to 1e-6, where libraries agree."""
+    """Rows of coefficients rounded to 1e-6, where libraries agree."""
     return tuple(tuple(round(float(value), 6) for value in row) for row in np.asarray(absorption))

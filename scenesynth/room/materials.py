@@ -67,24 +67,26 @@ def _parse(name: str, entry: Mapping[str, Any], sources: Mapping[str, str]) -> M
     return Material(name=name, coefficients=coefficients, what=entry["what"], source=source)
 
 
-def material_absorption(names: Sequence[str]) -> tuple[tuple[float, ...], ...]:
-    """Absorption of six walls by material names, walls in the order of `WALLS`.
+def material_absorption(
+    names: Sequence[str], surfaces: Sequence[str] = WALLS
+) -> tuple[tuple[float, ...], ...]:
+    """Absorption of surfaces by material names; of the walls of a box by default.
 
     Returns:
-        Absorption [6][7 bands].
+        Absorption [surfaces][7 bands].
 
     Raises:
-        ConfigError: an unknown name, or not six of them.
+        ConfigError: an unknown name, or not one for each surface.
     """
-    if len(names) != len(WALLS):
+    if len(names) != len(surfaces):
         raise ConfigError(
-            f"{len(names)} materials; must be {len(WALLS)}, for the walls {', '.join(WALLS)}"
+            f"{len(names)} materials; must be {len(surfaces)}, for the walls {', '.join(surfaces)}"
         )
     known = load_materials()
-    for wall, name in zip(WALLS, names, strict=True):
+    for surface, name in zip(surfaces, names, strict=True):
         if name not in known:
             raise ConfigError(
-                f"material {name!r} of wall {wall} is not known{did_you_mean(name, known)}; "
+                f"material {name!r} of wall {surface} is not known{did_you_mean(name, known)}; "
                 f"materials: {', '.join(sorted(known))}"
             )
     return tuple(known[name].coefficients for name in names)

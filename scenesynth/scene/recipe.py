@@ -16,7 +16,8 @@ import yaml
 
 from scenesynth.data import data_root
 from scenesynth.errors import ConfigError
-from scenesynth.records import did_you_mean, from_plain
+from scenesynth.records import did_you_mean, from_plain, to_plain
+from scenesynth.room.assets import adopt
 from scenesynth.room.family import check_materials
 from scenesynth.scene.recipe_records import Recipe
 
@@ -47,6 +48,7 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[tuple[str, str]] =
     plain.setdefault("name", path.stem)
     changed = f" (with {', '.join(f'{f}={t}' for f, t in overrides)})" if overrides else ""
     try:
+        _adopt_meshes(plain, path.parent)
         recipe = from_plain(Recipe, plain)
         for family in recipe.rooms:
             check_materials(family)
@@ -163,6 +165,17 @@ def _where(error: yaml.YAMLError) -> str:
         mark = error.problem_mark
         return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
     return f"not valid YAML ({error})"
+
+
+def _adopt_meshes(plain: dict[str, Any], folder: Path) -> None:
+    """Turn names of mesh files into what specs call them, in place.
+
+    A resolved recipe, which a dataset holds, has no paths any more.
+    """
+    rooms = plain.get("rooms")
+    for family in rooms if isinstance(rooms, list) else []:
+        if isinstance(family, dict) and isinstance(family.get("mesh"), str):
+            family["mesh"] = to_plain(adopt(folder / family["mesh"]))
 
 
 def _override(plain: dict[str, Any], field: str, text: str, path: Path) -> None:

@@ -12,12 +12,14 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from scenesynth.distributions import ARGUMENTS, DISTRIBUTIONS, Count, Name, Number
 from scenesynth.records import to_plain
+from scenesynth.room.model import AssetRef
 from scenesynth.scene.recipe_records import Recipe
 
 _WORDS = {
     Number: "a number or distribution",
     Count: "a whole number or distribution",
     Name: "a text or choice",
+    AssetRef: "a file",
     str: "text",
     int: "a whole number",
     float: "a number",
@@ -88,6 +90,7 @@ def _schema(hint: Any) -> dict[str, Any]:
         Number: {"$ref": "#/$defs/number"},
         Count: {"$ref": "#/$defs/count"},
         Name: {"$ref": "#/$defs/name"},
+        AssetRef: {"type": "string"},
         str: {"type": "string"},
         int: {"type": "integer"},
         float: {"type": "number"},
@@ -181,7 +184,7 @@ def _record_in(hint: Any) -> Any:
     records = [
         option
         for option in options
-        if dataclasses.is_dataclass(option) and option not in (Number, Count, Name)
+        if dataclasses.is_dataclass(option) and option not in (Number, Count, Name, AssetRef)
     ]
     return records[0] if records else None
 
