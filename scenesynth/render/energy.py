@@ -6,6 +6,8 @@ the end backwards: the little that is still to come near the end keeps its own p
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +18,23 @@ SILENCE = 1e-11
 
 Transforms of float32 blocks leave about -130 dB of a sound in the silence beside it.
 """
+
+
+class Energies(Protocol):
+    """What labels and levels ask of a signal, wherever it lies."""
+
+    @property
+    def total(self) -> float:
+        """Energy of the whole signal."""
+        ...
+
+    def between(self, start: int, stop: int) -> float:
+        """Energy of scene samples [start, stop); 0 where that is silent (see `SILENCE`)."""
+        ...
+
+    def end(self, drop_db: float) -> int:
+        """First scene sample from which on the energy is at most `drop_db` below the total."""
+        ...
 
 
 class Energy:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenesynth.errors import ContentError
-from scenesynth.render.energy import Energy
+from scenesynth.render.energy import Energies
 from scenesynth.scene.spec import Event
 
 FRAME_HOP_S = 0.1
@@ -56,7 +56,7 @@ class Frames:
 
 def event_times(
     event: Event,
-    wet: Energy,
+    wet: Energies,
     *,
     direct_delay_s: float,
     n_samples: int,

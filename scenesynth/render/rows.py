@@ -4,24 +4,55 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
+from scenesynth.acoustics.response import Response
 from scenesynth.errors import ContentError
+from scenesynth.render.energy import Energies
+from scenesynth.render.labels import Times
 from scenesynth.render.levels import max_polyphony, ratio_db
-from scenesynth.render.mix import N_REFERENCE_CHANNELS, Mixture, Ratio, Signal, Sound
+from scenesynth.render.mix import N_REFERENCE_CHANNELS, Ratio, Signal
 from scenesynth.scene.geometry import azimuth_elevation, quaternion
-from scenesynth.scene.spec import Emitter, Keyframe, SceneSpec, render_key
+from scenesynth.scene.spec import Emitter, Event, Keyframe, Role, SceneSpec, render_key
 from scenesynth.spatial.formats import Format
 
 Row = dict[str, Any]
+
+
+class Heard(Protocol):
+    """What the rows say of one event at the listener, before the gain of its role."""
+
+    @property
+    def emitter(self) -> Emitter: ...
+    @property
+    def event(self) -> Event: ...
+    @property
+    def response(self) -> Response: ...
+    @property
+    def energy(self) -> Energies: ...
+    @property
+    def times(self) -> Times: ...
+
+
+class Mixed(Protocol):
+    """What the rows say of a mixture: see `scenesynth.render.mix.Mixture`."""
+
+    @property
+    def gains(self) -> Mapping[Role, float]: ...
+    @property
+    def noise(self) -> Energies | None: ...
+    @property
+    def snr(self) -> Ratio | None: ...
+    @property
+    def sir(self) -> Ratio | None: ...
 
 
 def scene_row(
     spec: SceneSpec,
     spec_json: str,
     audio: Mapping[Format, Signal],
-    sounds: Sequence[Sound],
-    mixture: Mixture,
+    sounds: Sequence[Heard],
+    mixture: Mixed,
 ) -> Row:
     """The scene's columns, without those that the store adds.
 
@@ -65,7 +96,7 @@ def scene_row(
     return row
 
 
-def event_row(spec: SceneSpec, number: int, sound: Sound, mixture: Mixture) -> Row:
+def event_row(spec: SceneSpec, number: int, sound: Heard, mixture: Mixed) -> Row:
     """The columns of event `number` of the scene, without those that the store adds."""
     event, clip, times, measured = (
         sound.event,
@@ -117,7 +148,7 @@ def event_row(spec: SceneSpec, number: int, sound: Sound, mixture: Mixture) -> R
     }
 
 
-def _room_acoustics(sounds: Sequence[Sound]) -> Row:
+def _room_acoustics(sounds: Sequence[Heard]) -> Row:
     targets = [sound for sound in sounds if sound.event.role == "target"]
     if not sounds:
         return {}
@@ -142,7 +173,7 @@ def _reference_db(spec: SceneSpec, ratio: Ratio | None) -> float | None:
 
 
 def _local_snr_db(
-    sound: Sound, energy: float, span: tuple[int, int], mixture: Mixture
+    sound: Heard, energy: float, span: tuple[int, int], mixture: Mixed
 ) -> float | None:
     """Ratio of an event to all noise while the event is heard; None for noise itself."""
     if sound.event.role == "noise" or mixture.noise is None:
