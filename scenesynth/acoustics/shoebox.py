@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scenesynth.acoustics.engines import emitter_seed
-from scenesynth.acoustics.response import Response, shoebox_response
+from scenesynth.acoustics.response import Request, Response, shoebox_responses
 from scenesynth.scene.geometry import rotation_matrix
 from scenesynth.scene.spec import Emitter, Keyframe, SceneSpec
 from scenesynth.spatial.formats import Format
@@ -18,9 +18,22 @@ def respond(
     listener_at: Keyframe,
 ) -> Response:
     """Response of one emitter of a scene; see `scenesynth.acoustics.engines`."""
+    request = emitter_request(spec, emitter, emitter_index, format, emitter_at, listener_at)
+    return shoebox_responses([request])[0]
+
+
+def emitter_request(
+    spec: SceneSpec,
+    emitter: Emitter,
+    emitter_index: int,
+    format: Format,
+    emitter_at: Keyframe,
+    listener_at: Keyframe,
+) -> Request:
+    """What is asked of a renderer of shoebox responses for one emitter of a scene."""
     turned = rotation_matrix(emitter_at.yaw_deg, emitter_at.pitch_deg, emitter_at.roll_deg)
     x, y, z = turned[:, 0].tolist()
-    return shoebox_response(
+    return Request(
         room=spec.room,
         air=spec.air,
         source_m=emitter_at.position_m,
