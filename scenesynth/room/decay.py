@@ -144,9 +144,15 @@ def late_covariance(
 ) -> NDArray[np.float64]:
     """Power and directional covariance of the late field per second, in the room's frame.
 
-    (4 pi c / V) < Y_i(u) Y_j(u) G(u) exp(-r(u) t) >_u over all directions u. The field has the
-    room's three mirror planes, so that what is odd in an axis vanishes: first-order channels are
-    uncorrelated. The variance of a sample at time t is this over the sample rate.
+    (4 pi c / V) < Y_i(u) Y_j(u) G(u) exp(-c m t) f_x f_y f_z >_u over all directions u, with
+    f_d the energy that the walls of axis d leave over c t |u_d| / L_d lengths of the room: linear
+    between whole numbers n, where it is that of the images n, mean of both sides. For sources and
+    listeners that may be anywhere this is exact; exp(-r(u) t) above is its limit for live walls.
+    Where walls are dead it has many decibels less, and a steeper slope.
+
+    The field has the room's three mirror planes, so that what is odd in an axis vanishes:
+    first-order channels are uncorrelated. The variance of a sample at time t is this over the
+    sample rate.
 
     Args:
         absorption: Shape: [6, bands].

@@ -99,7 +99,7 @@ def _rates(size, walls, air, speed, directions, band, rates):  # type: ignore[no
 def late_moments(  # type: ignore[no-untyped-def]
     size, walls, air, speed, grids, times, products, power, moments
 ):
-    """Write (4 pi c / V) < product * power * exp(-rate * t) > for every product of harmonics.
+    """Write (4 pi c / V) < product * power * kept energy > for every product of harmonics.
 
     Args:
         times: seconds. Shape: [times].
@@ -108,24 +108,67 @@ def late_moments(  # type: ignore[no-untyped-def]
         moments: Shape: [bands, pairs, times].
     """
     directions, weights, _, _ = grids
-    n = len(weights)
-    rates = np.empty(n)
-    decayed = np.empty((n, len(times)))
+    n, n_times = len(weights), len(times)
+    whole = np.empty((3, n, n_times), dtype=np.uint32)
+    part = np.empty((3, n, n_times))
+    longest = 0.0
+    for k in range(n_times):
+        longest = max(longest, speed * times[k])
+    for axis in range(3):
+        for d in range(n):
+            for k in range(n_times):
+                lengths = speed * times[k] * directions[axis, d] / size[axis]
+                image = int(lengths)
+                whole[axis, d, k] = image
+                part[axis, d, k] = lengths - image
+    kept = np.empty((3, 2, int(longest / size.min()) + 3))
+    decayed, damped = np.empty((n, n_times)), np.empty(n_times)
     density = 4.0 * math.pi * speed / (size[0] * size[1] * size[2])
     for band in range(len(moments)):
-        _rates(size, walls, air, speed, directions, band, rates)
+        for axis in range(3):
+            _keep(walls[2 * axis, band], walls[2 * axis + 1, band], kept[axis])
+        for k in range(n_times):
+            damped[k] = density * math.exp(-speed * air[band] * times[k])
         for d in range(n):
-            share = density * weights[d] * power[band, d]
-            row = decayed[d]
-            for k in range(len(times)):
-                row[k] = share * _exp(-rates[d] * times[k])
+            row, share = decayed[d], weights[d] * power[band, d]
+            for k in range(n_times):
+                row[k] = share * damped[k]
+            for axis in range(3):
+                _lose(kept[axis], whole[axis, d], part[axis, d], row)
         for pair in range(len(products)):
             sums = moments[band, pair]
             sums[:] = 0.0
             for d in range(n):
                 row, product = decayed[d], products[pair, d]
-                for k in range(len(times)):
+                for k in range(n_times):
                     sums[k] += product * row[k]
+
+
+@kernel
+def _lose(kept, whole, part, row):  # type: ignore[no-untyped-def]
+    """Multiply a row over time by what the walls of one axis leave of it."""
+    for k in range(len(row)):
+        image = whole[k]
+        row[k] *= kept[0, image] + part[k] * kept[1, image]
+
+
+@kernel
+def _keep(first, second, kept):  # type: ignore[no-untyped-def]
+    """Write what the images of an axis keep of the energy, and by how much the next has more.
+
+    The mean of the images on either side: image 2 k has met each wall k times, image 2 k + 1 one
+    of them once more. What is less than 1e-60 is nothing. Shape: [2, images].
+    """
+    both = (1.0 - first) * (1.0 - second)
+    energy, step = kept
+    energy[0] = 1.0
+    energy[1] = 1.0 - 0.5 * (first + second)
+    for image in range(2, len(energy)):
+        value = energy[image - 2] * both
+        energy[image] = value if value > 1e-60 else 0.0
+    for image in range(len(energy) - 1):
+        step[image] = energy[image + 1] - energy[image]
+    step[-1] = 0.0
 
 
 @kernel
