@@ -324,11 +324,12 @@ def _delays(
     rest_s = time_s - rules[name]
     spread_s, offset_s = _spread(rest_s), float(np.median(rest_s))
     if len(time_s) < 3 or spread_s > AGREEING_S:
-        return time_s, "every delay by its own direct sound"
+        return time_s, "no rule; every one by its own direct sound"
     stray = np.abs(rest_s - offset_s) > STRAY_S
     exact = spread_s < EXACT_S  # positions better known than any single direct sound
+    meaning = name if np.ptp(distance_m) > 0.1 else "of one distance"
     return np.where(stray | exact, rules[name] + offset_s, time_s), (
-        f"delays {name}, {1e3 * offset_s:+.3f} ms, typical deviation {1e3 * spread_s:.3f} ms, "
+        f"{meaning}, {1e3 * offset_s:+.3f} ms, typical deviation {1e3 * spread_s:.3f} ms, "
         f"{int(stray.sum())} of {len(time_s)} corrected"
     )
 

@@ -136,7 +136,8 @@ def usable_channels(room: MeasuredRoom, format: Format) -> int:
     card = room.card
     if card.kind == "sh":
         if format.order > card.order:
-            lower = ", ".join(["mono", *(f"hoa{n + 1}" for n in range(card.order))])
+            orders = ["mono", "foa", *(f"hoa{n}" for n in range(2, card.order + 1))]
+            lower = ", ".join(orders[: card.order + 1])
             raise ConfigError(
                 f"room {card.name} holds Ambisonics of order {card.order}, and format "
                 f"{format.name} needs order {format.order}; use {lower}"

@@ -13,6 +13,7 @@ from scenesynth.cli.corpus import corpus
 from scenesynth.cli.preview import preview
 from scenesynth.cli.recipe import recipe
 from scenesynth.cli.render import render
+from scenesynth.cli.rooms import rooms
 
 
 def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -54,5 +55,5 @@ def main() -> None:
     """
 
 
-for _command in (render, preview, corpus, recipe):
+for _command in (render, preview, corpus, recipe, rooms):
     main.add_command(_command)
