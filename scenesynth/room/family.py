@@ -189,8 +189,16 @@ class DrawnRoom:
     between: bool = False
 
 
-def draw_room(families: tuple[RoomFamily, ...], room_id: str, draws: Draws) -> DrawnRoom:
+def draw_room(
+    families: tuple[RoomFamily, ...],
+    room_id: str,
+    draws: Draws,
+    band_hz: tuple[float, ...] = OCTAVE_BANDS_HZ,
+) -> DrawnRoom:
     """Draw a room of one of the families (by weight).
+
+    Args:
+        band_hz: the octave bands that it has.
 
     Raises:
         ConfigError: in `TRIES` boxes of the family no drawn reverberation time could be reached.
@@ -204,7 +212,7 @@ def draw_room(families: tuple[RoomFamily, ...], room_id: str, draws: Draws) -> D
     why = ""
     for attempt in range(TRIES):
         try:
-            room = _draw_box(family, room_id, air, draws, attempt)
+            room = _draw_box(family, room_id, air, draws, attempt, band_hz)
         except UnreachableT60Error as error:
             why = str(error)
             continue
@@ -308,7 +316,15 @@ def _draw_air(family: RoomFamily, draws: Draws) -> Air:
     )
 
 
-def _draw_box(family: RoomFamily, room_id: str, air: Air, draws: Draws, attempt: int) -> Room:
+def _draw_box(
+    family: RoomFamily,
+    room_id: str,
+    air: Air,
+    draws: Draws,
+    attempt: int,
+    band_hz: tuple[float, ...],
+) -> Room:
+    bands = [OCTAVE_BANDS_HZ.index(band) for band in band_hz]
     size_m = _draw_size(family, draws, attempt)
     if family.surfaces is not None:
         surfaces = _surfaces(family)
@@ -317,8 +333,8 @@ def _draw_box(family: RoomFamily, room_id: str, air: Air, draws: Draws, attempt:
         return Room(
             id=room_id,
             size_m=size_m,
-            band_hz=OCTAVE_BANDS_HZ,
-            absorption=_rounded(furnished),
+            band_hz=band_hz,
+            absorption=_rounded(furnished[:, bands]),
             materials=names,
             outline_m=_scaled(family.outline, size_m),
             mesh=family.mesh,
@@ -326,14 +342,15 @@ def _draw_box(family: RoomFamily, room_id: str, air: Air, draws: Draws, attempt:
             scattering=draws.number(family.scattering, "room.scattering", attempt),
         )
     assert family.decay is not None
-    rt60_s = _draw_rt60(family.decay, draws, attempt)
+    drawn_s = _draw_rt60(family.decay, draws, attempt)
+    rt60_s = tuple(drawn_s[band] for band in bands)
     absorption = decay_physics.absorption_for_t60(
-        size_m, rt60_s, OCTAVE_BANDS_HZ, air, wall_weights=_draw_weights(family.decay, draws)
+        size_m, rt60_s, band_hz, air, wall_weights=_draw_weights(family.decay, draws)
     )
     return Room(
         id=room_id,
         size_m=size_m,
-        band_hz=OCTAVE_BANDS_HZ,
+        band_hz=band_hz,
         absorption=_rounded(absorption),
         rt60_s=rt60_s,
         scattering=draws.number(family.scattering, "room.scattering", attempt),

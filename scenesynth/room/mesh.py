@@ -26,6 +26,9 @@ MOST_TRIANGLES = 5000
 MERGED_M = 1e-5
 """STL repeats the corners of every triangle; those nearer than this are one."""
 
+FLAT = 0.7
+"""Surfaces whose normal points up or down by more than this (45 degrees) are ceiling and floor."""
+
 _STL_HEADER, _STL_TRIANGLE = 84, 50
 _ONLY_GROUP = "surface"
 
@@ -77,9 +80,20 @@ class Mesh:
         )
         return bool(np.arctan2(volume, about).sum() > np.pi)
 
-    def nearest(self, point: Vector) -> tuple[float, int]:
-        """Distance to the surface, and the triangle that is nearest."""
+    def nearest(
+        self, point: Vector, *, floor: bool = True, ceiling: bool = True
+    ) -> tuple[float, int]:
+        """Distance to the surface, and the triangle that is nearest.
+
+        Args:
+            floor, ceiling: whether what lies flat below or above the room counts.
+        """
         away = _distances(self.triangles, np.array(point))
+        if not (floor and ceiling):
+            slope = _slopes(self.triangles)
+            away = np.where(
+                ((slope < -FLAT) & (not floor)) | ((slope > FLAT) & (not ceiling)), np.inf, away
+            )
         n = int(np.argmin(away))
         return float(away[n]), n
 
@@ -243,6 +257,14 @@ def _check_closed(path: Path, triangles: NDArray[np.float64]) -> None:
 
 def _metres(point: NDArray[np.float64]) -> str:
     return f"({', '.join(f'{value:g}' for value in point)})"
+
+
+def _slopes(triangles: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Upward part of every triangle's outward normal, 1 for a ceiling and -1 for a floor."""
+    a, b, c = triangles.transpose(1, 0, 2)
+    normal = np.cross(b - a, c - a)
+    slope: NDArray[np.float64] = normal[:, 2] / np.linalg.norm(normal, axis=1)
+    return slope
 
 
 def _areas(triangles: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -214,6 +214,17 @@ class Room:
         low = min(position_m[2], self.size_m[2] - position_m[2])
         return min(low, self._nearest_wall(position_m)[0])
 
+    def clearance_m(self, position_m: Vector, *, ceiling: bool) -> float:
+        """Distance from a position inside to the walls; the floor is no wall to things on it.
+
+        Args:
+            ceiling: whether the ceiling counts as a wall.
+        """
+        if self.mesh is not None:
+            return self._load_mesh().nearest(position_m, floor=False, ceiling=ceiling)[0]
+        walls_m = self._nearest_wall(position_m)[0]
+        return min(self.size_m[2] - position_m[2], walls_m) if ceiling else walls_m
+
     def blocked(self, start_m: Vector, stop_m: Vector) -> str | None:
         """Surface that stands between two positions inside; None where they see each other."""
         if self.outline_m is not None:

@@ -23,6 +23,11 @@ TRIES_PER_DISTANCE: Final = 25
 A new distance at every try would prefer short ones, of which more directions stay in the room.
 """
 
+RIM_POINTS: Final = 50
+
+TRIES_IN_SHAPE: Final = 200
+"""Places tried for a table or the listener in a room that does not fill its box."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrawnTable:
@@ -72,14 +77,35 @@ def place_table(table: Table, room: Room, draws: Draws) -> DrawnTable:
                 f"needs {2 * margin:.2f} m along {axis}; room {room.id} has {size:g} m"
             )
     rng = draws.rng("table.position")
-    x, y = (
-        rng.uniform(margin, size - margin)
-        for size, margin in zip(room.size_m, margins, strict=False)
-    )
     height_m = draws.number(table.height_m, "table.height")
-    return DrawnTable(
-        centre_m=(x, y, height_m), length_m=length_m, width_m=width_m, yaw_rad=yaw_rad
+    for _ in range(TRIES_IN_SHAPE):
+        x, y = (
+            rng.uniform(margin, size - margin)
+            for size, margin in zip(room.size_m, margins, strict=False)
+        )
+        drawn = DrawnTable(
+            centre_m=(x, y, height_m), length_m=length_m, width_m=width_m, yaw_rad=yaw_rad
+        )
+        if _stands_clear(drawn, room, table.clearance_m):
+            return drawn
+    raise PlacementError(
+        f"table: none of {TRIES_IN_SHAPE} places for {length_m:g} x {width_m:g} m in room "
+        f"{room.id} keeps table.clearance_m = {table.clearance_m}"
     )
+
+
+def _stands_clear(table: DrawnTable, room: Room, clearance_m: float) -> bool:
+    """Whether the whole rim lies inside and clear of the walls, at every 2 % of its length."""
+    if room.shape == "shoebox":  # the range of its centre sees to that
+        return True
+    rim = [table.rim(n / RIM_POINTS, 0.0) for n in range(RIM_POINTS)]
+    height_m = table.centre_m[2]
+    return all(_clear(room, (x, y, height_m), clearance_m, ceiling=False) for x, y in rim)
+
+
+def _clear(room: Room, position: Vector, margin: float, *, ceiling: bool) -> bool:
+    """Whether a position lies inside a room of any shape, and `margin` from its walls."""
+    return room.outside(position) is None and room.clearance_m(position, ceiling=ceiling) >= margin
 
 
 def place_listener(
@@ -101,14 +127,29 @@ def place_listener(
             _clip(away * math.sin(angle), table.width_m / 2),
         )
     else:
-        rng = draws.rng("listener.position")
-        x = rng.uniform(margin, room.size_m[0] - margin)
-        y = rng.uniform(margin, room.size_m[1] - margin)
+        x, y = _somewhere(room, margin, z, draws.rng("listener.position"))
     return Keyframe(
         position_m=_rounded(x, y, z),
         yaw_deg=draws.number(listener.yaw_deg, "listener.yaw"),
         pitch_deg=draws.number(listener.pitch_deg, "listener.pitch"),
         roll_deg=draws.number(listener.roll_deg, "listener.roll"),
+    )
+
+
+def _somewhere(room: Room, margin: float, z: float, rng: Rng) -> tuple[float, float]:
+    """A place for the listener at height `z`; `margin` from the walls.
+
+    Raises:
+        PlacementError: the room hardly has one.
+    """
+    for _ in range(TRIES_IN_SHAPE):
+        x = rng.uniform(margin, room.size_m[0] - margin)
+        y = rng.uniform(margin, room.size_m[1] - margin)
+        if room.shape == "shoebox" or _clear(room, _rounded(x, y, z), margin, ceiling=False):
+            return x, y
+    raise PlacementError(
+        f"listener: none of {TRIES_IN_SHAPE} places at a height of {z:g} m in room {room.id} "
+        f"({room.shape}) keeps wall_margin_m = {margin:g}"
     )
 
 
@@ -204,6 +245,11 @@ def _violated(
         low = 0.0 if axis == "z" else margin
         if not low < at < size - margin:
             return f"wall_margin_m = {margin:g} along {axis}"
+    if room.shape in ("outline", "mesh"):
+        if not _clear(room, position, margin, ceiling=True):
+            return f"wall_margin_m = {margin:g}"
+        if room.blocked(listener.position_m, position):
+            return "in sight of the listener"
     away = _between(listener.position_m, position)
     if math.hypot(*away) < placement.separation_m:
         return f"separation_m = {placement.separation_m:g} from the listener"

@@ -16,7 +16,8 @@ from typing import Any, Final, Literal, get_args
 from scenesynth.distributions import Count, Name, Number, constant, count, within
 from scenesynth.records import did_you_mean, to_json
 from scenesynth.room.family import RoomFamily
-from scenesynth.scene.spec import Directivity, Engine, Mode
+from scenesynth.room.model import OCTAVE_BANDS_HZ
+from scenesynth.scene.spec import Directivity, Engine, Mode, Tracing, misfit
 
 SPLITS: Final = ("train", "valid", "test")
 MOST_EVENTS: Final = 256
@@ -380,6 +381,13 @@ class Recipe:
             "with the level, slope and directions of the later ones"
         ),
     )
+    tracing: Tracing | None = field(
+        default=None,
+        metadata=_doc(
+            "engine pyroomacoustics, tail: how far image sources go and how many rays follow; "
+            "null: its defaults"
+        ),
+    )
     mixing_time_s: float = field(
         default=0.08, metadata=_doc("tail: where noise takes over, after emission")
     )
@@ -418,6 +426,7 @@ class Recipe:
         within("scattering", self.scattering, 0, 1)
         self._check_rooms()
         self._check_measured()
+        self._check_engine()
         self._check_table()
         self._check_layers()
 
@@ -451,6 +460,17 @@ class Recipe:
                     f"directivity of their loudspeaker; leave it out"
                 )
 
+    def _check_engine(self) -> None:
+        """Every family has to be one that the engine can render."""
+        for n, family in enumerate(self.rooms):
+            scatters = family.scattering.high > 0
+            if why := misfit(self.engine, self.mode, self.traced, family.shape, scatters):
+                raise ValueError(f"rooms[{n}] ({family.name}): {why}")
+        if self.engine == "gpurir" and self.displacement_m:
+            raise ValueError(
+                f"displacement_m = {self.displacement_m}: gpuRIR cannot displace images; set 0"
+            )
+
     def _check_table(self) -> None:
         layers = [self.targets, self.interferers, self.noise]
         seated = any(layer and layer.placement.from_table_m for layer in layers)
@@ -475,6 +495,18 @@ class Recipe:
             raise ValueError("sir_db is given, but there are no interferers")
         if self.clean.share > 0 and self.noise is None and not self.clean.anechoic:
             raise ValueError("clean.share is given, but there is no noise to leave out")
+
+    @property
+    def traced(self) -> Tracing | None:
+        """What `tracing` comes to: its defaults, where the engine traces."""
+        if self.engine == "pyroomacoustics" and self.mode == "tail":
+            return self.tracing or Tracing()
+        return self.tracing
+
+    @property
+    def band_hz(self) -> tuple[float, ...]:
+        """Bands of the rooms: gpuRIR knows one, for which that of 1 kHz stands."""
+        return (1000.0,) if self.engine == "gpurir" else OCTAVE_BANDS_HZ
 
     @cached_property
     def digest(self) -> str:

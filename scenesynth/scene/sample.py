@@ -101,6 +101,7 @@ def sample_scene(
         snr_reference=recipe.noise.snr_reference if recipe.noise else "omni",
         engine=recipe.engine,
         mode=recipe.mode,
+        tracing=recipe.traced,
         response_s=drawn.response_s,
         mixing_time_s=recipe.mixing_time_s,
         highpass_hz=recipe.highpass_hz,

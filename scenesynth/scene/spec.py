@@ -82,6 +82,11 @@ def misfit(
             f"mode = 'full' is every image source within the response, which only a shoebox allows "
             f"to count, but this room is of shape {shape!r}; set mode: tail, and tracing"
         )
+    if engine == "gpurir" and mode == "tail":
+        return (
+            "mode = 'tail': gpuRIR's own tail is noise with a seed that cannot be set, another one "
+            "for every channel; set mode: full"
+        )
     if tracing is not None and not traced:
         return (
             f"tracing is given, but engine = {engine!r} in mode = {mode!r} traces nothing; leave "

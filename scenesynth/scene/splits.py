@@ -79,7 +79,7 @@ def scene_room(recipe: Recipe, seed: int, split: str, index: int, attempt: int) 
     if rooms is None:
         again = f".{attempt}" if attempt else ""
         room_id = f"{recipe.name}/{split}/s{index:08d}{again}"
-        return draw_room(split_families(recipe, split), room_id, draws)
+        return draw_room(split_families(recipe, split), room_id, draws, recipe.band_hz)
     number = index % rooms if attempt == 0 else draws.rng("room.number").integer(0, rooms - 1)
     return numbered_room(recipe, seed, split, number)
 
@@ -89,7 +89,7 @@ def numbered_room(recipe: Recipe, seed: int, split: str, number: int) -> DrawnRo
     """Room `number` of a split's pool; drawn once per process."""
     draws = Draws(seed=seed, split=split, index=number)
     room_id = f"{recipe.name}/{split}/{number:04d}"
-    return draw_room(split_families(recipe, split), room_id, draws)
+    return draw_room(split_families(recipe, split), room_id, draws, recipe.band_hz)
 
 
 @lru_cache(maxsize=64)
