@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from oracle_rir import harmonics
 
 from scenesynth.errors import ConfigError
-from scenesynth.spatial.ambisonics import spherical_harmonics
+from scenesynth.scene.geometry import rotation_matrix
+from scenesynth.spatial.ambisonics import harmonics_rotation, spherical_harmonics
 from scenesynth.spatial.doa import intensity_direction
 from scenesynth.spatial.formats import parse_format
 
@@ -140,3 +141,17 @@ def test_intensity_of_silence_is_refused() -> None:
         intensity_direction(np.zeros((4, 100)), 32000)
     with pytest.raises(ValueError, match=r"shape \(2, 100\)"):
         intensity_direction(np.zeros((2, 100)), 32000)
+
+
+@pytest.mark.parametrize("order", [0, 1, 2, 4, 7])
+def test_turning_the_channels_is_turning_the_directions(order: int) -> None:
+    rng = np.random.default_rng(order)
+    directions = rng.standard_normal((200, 3))
+    directions /= np.linalg.norm(directions, axis=1)[:, None]
+    rotation = rotation_matrix(*rng.uniform(-180, 180, 3))
+    turned = harmonics_rotation(rotation, order)
+    want = spherical_harmonics(directions @ rotation, order)
+    np.testing.assert_allclose(spherical_harmonics(directions, order) @ turned.T, want, atol=1e-12)
+    for lower in range(order):
+        size = (lower + 1) ** 2
+        np.testing.assert_array_equal(turned[:size, :size], harmonics_rotation(rotation, lower))

@@ -31,8 +31,9 @@ from scenesynth.room.decay import even_pairs, late_covariance, octant_directions
 from scenesynth.room.model import Room, Vector
 from scenesynth.spatial.ambisonics import harmonics_rotation, spherical_harmonics
 
-NODE_RATIO = 1.1
-"""Times of neighbouring nodes at most; the level is then right to 0.05 dB."""
+NODE_RATIO = 1.12
+"""Times of neighbouring nodes at most; the level is then right to 0.03 dB, and to 0.08 dB where
+walls are so dead that single reflections rule the decay."""
 
 LENGTH_QUANTUM = 16
 """Tails are planned for whole multiples of this many blocks, so that few plans serve all."""
