@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import RendererBase
+from matplotlib.collections import PolyCollection
 from matplotlib.lines import Line2D
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Polygon, Rectangle
 from matplotlib.transforms import Bbox
 
 from scenesynth.preview.text import TIMES, drawable, place_labels
 from scenesynth.preview.view import Sounding, View
+from scenesynth.room.mesh import load_mesh
+from scenesynth.room.model import Room
+from scenesynth.room.outline import edges
 from scenesynth.scene.geometry import rotation_matrix
 from scenesynth.scene.spec import Emitter
 
@@ -24,7 +30,7 @@ def draw_plan(axes: Axes, view: View, renderer: RendererBase) -> None:
     margin = 0.09 * max(length, width)
     axes.set(xlim=(-margin, length + margin), ylim=(-margin, width + margin))
     axes.set_aspect("equal", anchor="NW")
-    axes.add_patch(Rectangle((0, 0), length, width, fc="#FAFAF7", ec=INK, lw=2, zorder=0.2))
+    _draw_walls(axes, view.spec.room)
     axes.set_xlabel("x in m", loc="left")
     axes.set_ylabel("y in m")
     step = next(step for step in (0.5, 1, 2, 5, 10, 20, 50, 100) if max(length, width) / step <= 8)
@@ -59,6 +65,19 @@ def draw_plan(axes: Axes, view: View, renderer: RendererBase) -> None:
         fontsize=8.5,
     )
     _draw_key(axes, view)
+
+
+def _draw_walls(axes: Axes, room: Room) -> None:
+    """The floor plan; of a mesh its shadow, inside which some of the walls may be overhead."""
+    length, width, _ = room.size_m
+    look: dict[str, Any] = {"fc": "#FAFAF7", "ec": INK, "lw": 2, "zorder": 0.2}
+    if room.outline_m is not None:
+        axes.add_patch(Polygon(room.outline_m, **look))
+    elif room.mesh is not None:
+        corners = list(load_mesh(room.mesh).triangles[:, :, :2])
+        axes.add_collection(PolyCollection(corners, **look | {"ec": "#BBBBB5", "lw": 0.8}))
+    else:
+        axes.add_patch(Rectangle((0, 0), length, width, **look))
 
 
 def _room_for_labels(axes: Axes, view: View) -> Bbox:
@@ -154,13 +173,17 @@ def _heading(view: View) -> tuple[float, float]:
 
 
 def _occupied(axes: Axes, view: View) -> list[Bbox]:
-    """Display boxes of all markers, and of points along dotted lines, heading and right wall."""
+    """Display boxes of all markers, and of points along dotted lines, heading and walls.
+
+    Of a rectangle the right wall only: labels stay inside of the others anyway.
+    """
     ear = view.spec.listener[0]
     front = _heading(view)
     length, width, _ = view.spec.room.size_m
     ends = [key.position_m[:2] for emitter in view.spec.emitters for key in emitter.keyframes]
     lines = [(ear.position_m[:2], end) for end in [*ends, front]]
-    lines.append(((length, 0.0), (length, width)))
+    outline = view.spec.room.outline_m
+    lines += edges(outline) if outline else [((length, 0.0), (length, width))]
     along = np.linspace(0, 1, 14)[:, None]
     dots = np.concatenate([np.array(a) * (1 - along) + np.array(b) * along for a, b in lines])
     markers = axes.transData.transform(np.array([ear.position_m[:2], *ends]))
