@@ -129,13 +129,21 @@ def _best_order(
 
 
 def _left_over(ratios: NDArray[np.float64], directions: NDArray[np.float64], order: str) -> float:
-    """Share of the power of the first-order channels that no factor times directions explains."""
+    """Share of the power of the first-order channels that no factor times directions explains.
+
+    Every pair counts the same, however strong its first order is.
+    """
+    along = float(np.mean(_cosines(ratios, directions, order)))
+    return max(0.0, 1.0 - along**2) if along > 0 else 1.0
+
+
+def _cosines(
+    ratios: NDArray[np.float64], directions: NDArray[np.float64], order: str
+) -> NDArray[np.float64]:
+    """Of the angles between the direct sounds and their directions. Shape: [pairs]."""
     found = ratios[:, 1:4][:, _AXES[order]]
-    power = float(np.sum(found**2))
-    along = float(np.sum(found * directions))
-    if power == 0 or along <= 0:
-        return 1.0
-    return max(0.0, 1.0 - along**2 / (power * float(np.sum(directions**2))))
+    lengths = np.maximum(np.linalg.norm(found, axis=1), 1e-12)
+    return np.asarray(np.clip(np.sum(found * directions, axis=1) / lengths, -1, 1))
 
 
 def _factor(ratios: NDArray[np.float64], directions: NDArray[np.float64], order: str) -> float:
@@ -152,16 +160,13 @@ def _fit(
     other: float,
 ) -> Fit:
     order = "acn" if convention.startswith("acn") else "wxyz"
-    found = ratios[:, 1:4][:, _AXES[order]]
-    lengths = np.linalg.norm(found, axis=1)
-    cosines = np.sum(found * directions, axis=1) / np.maximum(lengths, 1e-12)
     return Fit(
         convention=convention,
         left_over=left,
         next_best=other,
         factor=_factor(ratios, directions, order),
         expected=_FACTOR[convention],
-        error_deg=float(np.degrees(np.median(np.arccos(np.clip(cosines, -1, 1))))),
+        error_deg=float(np.degrees(np.median(np.arccos(_cosines(ratios, directions, order))))),
     )
 
 

@@ -119,6 +119,9 @@ def _import(
             f"response {worst}: source and listener are {distance_m[worst]:g} m apart; must be at "
             f"least {MIN_DISTANCE_M} m"
         )
+    corrected_s, onset = _delays(direct.time_s, distance_m)
+    if (np.abs(corrected_s - direct.time_s) > STRAY_S).any():
+        direct = _direct(recorded, kind, start_s, corrected_s)
     fit = None
     if kind == "sh" and recorded.responses.shape[1] > 1:
         fit = _convention(recorded, direct, ambisonics)
@@ -131,7 +134,6 @@ def _import(
         recorded, note = _left_first(recorded)
         notes += note
     omni = _omni(recorded, kind)
-    time_s, onset = _delays(direct.time_s, distance_m)
     gain, note = _gains(direct.level * distance_m, level)
     notes += note
     low, size_m, stated = _box(recorded)
@@ -140,7 +142,7 @@ def _import(
         source_m=np.round(recorded.source_m - low, 6),
         listener_m=np.round(recorded.listener_m - low, 6),
         rotation=recorded.rotation,
-        direct_s=time_s - start_s,
+        direct_s=corrected_s - start_s,
         gain=gain,
         checksum=np.array([checksum(r) for r in recorded.responses], dtype=np.uint64),
     )
@@ -208,18 +210,27 @@ def _undelayed(recorded: Recorded) -> tuple[Recorded, NDArray[np.float64]]:
     return replace(recorded, responses=late, delay=np.zeros_like(more)), start_s
 
 
-def _direct(recorded: Recorded, kind: Kind, start_s: NDArray[np.float64]) -> _Direct:
+def _direct(
+    recorded: Recorded,
+    kind: Kind,
+    start_s: NDArray[np.float64],
+    time_s: NDArray[np.float64] | None = None,
+) -> _Direct:
     """Time, level and ratios of the direct sounds.
 
-    The time is that of W or of the omnidirectional capsule, else the mean over the channels.
+    The time, unless given, is that of W or of the omnidirectional capsule, else the mean over the
+    channels.
     """
     n, n_channels, _ = recorded.responses.shape
-    times, levels, ratios = np.empty(n), np.empty(n), np.ones((n, n_channels))
+    levels, ratios = np.empty(n), np.ones((n, n_channels))
+    times = np.empty(n) if time_s is None else time_s - start_s
     omni = 0 if kind == "sh" else _omni(recorded, kind)
     for row, response in enumerate(recorded.responses):
         rate = recorded.sample_rate
         heard = response if omni is None else response[omni : omni + 1]
-        times[row] = np.mean([direct_time_s(channel, rate) for channel in heard if channel.any()])
+        if time_s is None:
+            found = [direct_time_s(channel, rate) for channel in heard if channel.any()]
+            times[row] = np.mean(found)
         spectra = direct_spectra(response, rate, times[row])
         levels[row] = direct_level(spectra if omni is None else spectra[omni : omni + 1])
         if kind == "sh":

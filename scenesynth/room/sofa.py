@@ -228,7 +228,7 @@ class _Reader:
                 np.sin(azimuth) * np.cos(elevation),
                 np.sin(elevation),
             )
-            return values[:, 2:] * np.stack(unit, axis=1)
+            return np.asarray(values[:, 2:] * np.stack(unit, axis=1))
         raise ConfigError(
             f"{self.path}: {name} is {kind or 'of no type'} in {units or 'no unit'}; expected "
             f"cartesian in metre, or spherical in degree, degree, metre"
