@@ -24,6 +24,7 @@ from scenesynth.spatial.formats import Format
 ENGINE_MODULES: Mapping[Engine, str] = {
     "shoebox": "scenesynth.acoustics.shoebox",
     "pyroomacoustics": "scenesynth.acoustics.pyroom",
+    "gpurir": "scenesynth.acoustics.gpurir",
     "sofa": "scenesynth.acoustics.measured",
 }
 """Home of each engine."""
