@@ -22,11 +22,9 @@ from scenesynth.render.labels import event_times
 from scenesynth.render.mix import Sound, mix
 from scenesynth.render.rows import event_row, scene_row
 from scenesynth.scene.spec import Emitter, SceneSpec
-from scenesynth.spatial.formats import parse_format
+from scenesynth.spatial.formats import Format, parse_format
 from scenesynth.store.schema import Scene
 from scenesynth.timing import stage
-
-DEVICES = ("cpu",)
 
 
 class Clips(Protocol):
@@ -53,7 +51,7 @@ def render_scene(
         corpora: holds the clips that the spec names.
         format: name of one output format.
         formats: names of several, in place of `format`; responses are rendered once for all.
-        device: where to render: "cpu".
+        device: where to render: "cpu", or "cuda" (within -80 dB of the former).
 
     Returns:
         The scene, audio float32 [channels, samples] per format, never peak-limited: a dry clip at
@@ -64,17 +62,17 @@ def render_scene(
         ClipError: a clip that is missing samples, changed, or not finite.
         ContentError: an event that cannot be heard, or a ratio that no gain gives.
     """
-    if device not in DEVICES:
-        raise ConfigError(
-            f"device = {device!r}; rendering knows {', '.join(DEVICES)}; use device='cpu'"
-        )
-    outputs = [parse_format(name) for name in ([format] if formats is None else formats)]
-    if not outputs:
-        raise ConfigError("formats is empty; name at least one, such as 'foa'")
-    _check_still(spec)
-    # GRAM's reference is first order whatever is rendered, so that gains follow the spec alone.
-    needed = [*outputs, parse_format("foa")] if spec.snr_reference == "all_channels" else outputs
-    basis = max(needed, key=lambda item: item.order)
+    names = [format] if formats is None else formats
+    if device != "cpu":
+        from scenesynth.render.batch import render_scenes
+
+        (scene,) = render_scenes([spec], corpora, formats=names, device=device)
+        if isinstance(scene, Exception):
+            raise scene
+        return scene
+    outputs = parse_formats(names)
+    check_still(spec)
+    basis = basis_of(spec, outputs)
     with stage("responses"):
         responses = [
             respond(spec, index, [basis])[basis.name] for index in range(len(spec.emitters))
@@ -102,6 +100,24 @@ def render_scene(
         row=row,
         events=events,
     )
+
+
+def parse_formats(names: Sequence[str]) -> list[Format]:
+    """The formats of these names.
+
+    Raises:
+        ConfigError: none, or an unknown one.
+    """
+    if not names:
+        raise ConfigError("formats is empty; name at least one, such as 'foa'")
+    return [parse_format(name) for name in names]
+
+
+def basis_of(spec: SceneSpec, outputs: Sequence[Format]) -> Format:
+    """The format that responses are rendered in, of which all others are the first channels."""
+    # GRAM's reference is first order whatever is rendered, so that gains follow the spec alone.
+    needed = [*outputs, parse_format("foa")] if spec.snr_reference == "all_channels" else outputs
+    return max(needed, key=lambda item: item.order)
 
 
 def _sounds(
@@ -149,8 +165,12 @@ def _sounds(
         )
 
 
-def _check_still(spec: SceneSpec) -> None:
-    """A spec can hold motion; rendering it comes with moving responses."""
+def check_still(spec: SceneSpec) -> None:
+    """A spec can hold motion; rendering it comes with moving responses.
+
+    Raises:
+        ConfigError: something moves.
+    """
     moving = [("the listener", spec.listener)]
     moving += [(f"emitter {emitter.id}", emitter.keyframes) for emitter in spec.emitters]
     for name, keyframes in moving:

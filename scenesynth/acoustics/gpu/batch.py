@@ -7,11 +7,13 @@ the same number of rows however many of them are used.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from scenesynth.acoustics.gpu.late import late_noise
 from scenesynth.acoustics.gpu.spectra import highpass_in_time, images_in_time
@@ -27,6 +29,8 @@ from scenesynth.acoustics.response import (
     settle,
 )
 from scenesynth.acoustics.spread_cpu import GUARD, Plan, make_plan
+
+T = TypeVar("T")
 
 ROWS = 16
 """Responses of a chunk: enough to fill a GPU, few enough for their grids to stay in its cache."""
@@ -79,7 +83,7 @@ def shoebox_responses(
         ValueError: see `scenesynth.acoustics.response.shoebox_response`.
     """
     rendered = render(requests, device, threads)
-    irs = [item.channels.cpu().numpy() for item in rendered]
+    irs = fetched([item.channels for item in rendered])
 
     def response(n: int) -> Response:
         return measured_response(requests[n], rendered[n].settled, irs[n])
@@ -103,6 +107,18 @@ def render(requests: Sequence[Request], device: torch.device, threads: int = 1) 
     return [out[n] for n in range(len(works))]
 
 
+def fetched(tensors: Sequence[torch.Tensor]) -> list[NDArray[np.float32]]:
+    """Float32 tensors as arrays on the host, brought over at once."""
+    if not tensors:
+        return []
+    flat = torch.cat([tensor.flatten() for tensor in tensors]).cpu().numpy()
+    ends = np.cumsum([tensor.numel() for tensor in tensors])
+    return [
+        part.reshape(tensor.shape)
+        for part, tensor in zip(np.split(flat, ends[:-1]), tensors, strict=True)
+    ]
+
+
 def length_bucket(n: int) -> int:
     """The next length of 1024, 1536, 2048, 3072, 4096...: at most half of `n` is added."""
     power = 1024
@@ -113,7 +129,7 @@ def length_bucket(n: int) -> int:
     return power
 
 
-def mapped(function: Any, items: Sequence[int], threads: int) -> list[Any]:
+def mapped(function: Callable[[int], T], items: Sequence[int], threads: int) -> list[T]:
     """`[function(item) for item in items]` on some threads."""
     if threads == 1 or len(items) < 2:
         return [function(item) for item in items]
@@ -159,7 +175,7 @@ def _render_chunk(
     ir = _cut(ir[..., : plan.n_fft - GUARD // 2], group.n_samples)
     if group.faded:
         fields = mapped(lambda n: field_of(*works[n]), range(len(works)), threads)
-        seams = [work.settled.seam for work in works]
+        seams = [work.settled.seam for work in works if work.settled.seam]
         n_blocks = -(-group.n_samples // BLOCK)
         noise = late_noise(fields, seams, rows, n_blocks, group.sample_rate, group.band_hz, device)
         ir = ir + noise[..., : group.n_samples]

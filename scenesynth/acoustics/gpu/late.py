@@ -55,12 +55,12 @@ def late_noise(
     pool = _pool(sample_rate, band_hz, device)
     place = upload(starts, device).to(torch.int64)[:, :, None]
     place = (place + torch.arange(n_blocks, device=device)) % BLOCKS
-    field = _product(ramps, pool, place, fields[0])
+    noise = _product(ramps, pool, place, fields[0])
     time_s = torch.arange(n_blocks * BLOCK, device=device) / float(sample_rate)
     begin, end = upload(limits, device).unsqueeze(2).unbind(1)
     rising = ((time_s.to(torch.float64) - begin) / (end - begin)).clamp(0.0, 1.0).sqrt()
-    field *= rising.to(torch.float32)[:, None]
-    return _turned(field, upload(turn, device).to(torch.float32))
+    noise *= rising.to(torch.float32)[:, None]
+    return _turned(noise, upload(turn, device).to(torch.float32))
 
 
 def _ramps(fields: Sequence[Field], n_rows: int, n_blocks: int, device: torch.device) -> Ramps:
@@ -81,17 +81,17 @@ def _ramps(fields: Sequence[Field], n_rows: int, n_blocks: int, device: torch.de
         long = nodes[node + 1] - nodes[node]
         place[row, blocks] = np.stack([node, long, blocks - nodes[node]], axis=1)
     levels, shapes, places = (upload(array, device) for array in (level, shape, place))
-    node = places[:, :, 0].to(torch.int64)
-    after = (node + 1).clamp(max=most - 1)
+    nearest = places[:, :, 0].to(torch.int64)
+    after = (nearest + 1).clamp(max=most - 1)
     response = torch.arange(n_rows, device=device)[:, None]
     rows = torch.from_numpy(fields[0].rows).to(device)
-    long, passed = places[:, :, 1, None, None], places[:, :, 2, None, None]
-    before = levels[response, node][:, :, rows]
-    ratio = (levels[response, after][:, :, rows] / before) ** (1.0 / long)
-    entry, step = shapes[response, node], shapes[response, after] - shapes[response, node]
-    inside = (after > node)[:, :, None, None]
-    now = before * ratio**passed * (entry + passed / long * step) * inside
-    then = before * ratio ** (passed + 1) * (entry + (passed + 1) / long * step) * inside
+    stretch, passed = places[:, :, 1, None, None], places[:, :, 2, None, None]
+    before = levels[response, nearest][:, :, rows]
+    ratio = (levels[response, after][:, :, rows] / before) ** (1.0 / stretch)
+    entry, step = shapes[response, nearest], shapes[response, after] - shapes[response, nearest]
+    inside = (after > nearest)[:, :, None, None]
+    now = before * ratio**passed * (entry + passed / stretch * step) * inside
+    then = before * ratio ** (passed + 1) * (entry + (passed + 1) / stretch * step) * inside
     return Ramps(now.to(torch.float32), ((then - now) / BLOCK).to(torch.float32))
 
 

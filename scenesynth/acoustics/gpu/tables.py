@@ -79,7 +79,9 @@ def image_tables(works: Sequence[Work], n_rows: int, device: torch.device) -> Im
     packed = _packed(works, n_rows)
     values = {name: upload(array, device) for name, array in packed.items()}
     axes = [_axis(d, reach, values) for d, reach in enumerate(reaches)]
-    offset, amplitude, facing, mark, hops = (torch.cat(parts, 1) for parts in zip(*axes, strict=True))
+    offset, amplitude, facing, mark, hops = (
+        torch.cat(parts, 1) for parts in zip(*axes, strict=True)
+    )
     return Images(
         reaches=reaches,
         offset_m=offset,
