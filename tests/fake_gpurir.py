@@ -1,8 +1,8 @@
 """A stand-in for the gpuRIR package: its conventions, as its source states them, in slow NumPy.
 
 Amplitude 1 / (4 pi d); reflection factors are negated; images n from -N // 2 to N - 1 - N // 2
-along each axis; patterns of the cosine between an orientation and the way to the image (receiver) or from
-it, mirrored (source); a Hann-windowed sinc of 8 ms; float32.
+along each axis; patterns of the cosine between an orientation and the way to the image (receiver)
+or from it, mirrored (source); a Hann-windowed sinc of 8 ms; float32.
 """
 
 from __future__ import annotations

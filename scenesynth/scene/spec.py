@@ -269,11 +269,11 @@ class SceneSpec:
             raise ValueError(f"displacement_m = {self.displacement_m}; must lie in [0, 0.5]")
         if not 0 <= self.scattering <= 1:
             raise ValueError(f"scattering = {self.scattering}; must lie in [0, 1]")
+        if self.engine == "pyroomacoustics" and self.mode == "tail" and self.tracing is None:
+            raise ValueError("tracing is missing; engine pyroomacoustics needs it in mode tail")
         shape, scatters = self.room.shape, self.room.scatters
         if why := misfit(self.engine, self.mode, self.tracing, shape, scatters):
             raise ValueError(f"room {self.room.id}: {why}")
-        if self.engine == "pyroomacoustics" and self.mode == "tail" and self.tracing is None:
-            raise ValueError("tracing is missing; engine pyroomacoustics needs it in mode tail")
         if not self.listener:
             raise ValueError("listener is empty; one keyframe means still")
         self._check_inside("listener", self.listener)
