@@ -19,7 +19,7 @@ from scenesynth.errors import ClipError, ConfigError, ContentError, PlacementErr
 from scenesynth.records import to_plain
 from scenesynth.room import decay
 from scenesynth.room.family import anechoic
-from scenesynth.scene.geometry import great_circle_deg, to_listener
+from scenesynth.scene.geometry import great_circle_deg, rotation_matrix, to_listener
 from scenesynth.scene.recipe import load_recipe
 from scenesynth.scene.recipe_records import Layer, Noise, Placement, Recipe
 from scenesynth.scene.sample import (
@@ -704,3 +704,68 @@ def test_specs_stay_what_they_are(name: str, corpora: dict[str, FakeCorpus]) -> 
     plain = to_plain(spec)
     del plain["room"]["absorption"], plain["response_s"]
     assert hashlib.sha256(repr(plain).encode()).hexdigest()[:16] == GOLDEN[name]
+
+
+def front(emitter: Emitter) -> np.ndarray:
+    pose = emitter.keyframes[0]
+    return rotation_matrix(pose.yaw_deg, pose.pitch_deg, pose.roll_deg)[:, 0]
+
+
+def test_emitters_look_at_the_listener_unless_told_otherwise(
+    corpora: dict[str, FakeCorpus],
+) -> None:
+    spec = sample_scene(load_recipe("everyday"), corpora, index=3)
+    for emitter in spec.emitters:
+        away = np.subtract(spec.listener[0].position_m, place(emitter))
+        np.testing.assert_allclose(front(emitter), away / np.linalg.norm(away), atol=1e-6)
+
+
+def test_facing_turns_emitters_off_the_listener_or_fixes_them_in_the_room(
+    tmp_path: Path, corpora: dict[str, FakeCorpus]
+) -> None:
+    aside = {"facing": {"yaw_deg": {"uniform": [20, 40]}}, "emitters": 3}
+    fixed = {"facing": {"towards": "room", "yaw_deg": 170, "pitch_deg": -10}}
+    for targets in (aside, fixed):
+        spec = sample_scene(small_recipe(tmp_path, targets=targets), corpora, index=0)
+        for emitter in spec.emitters:
+            pose = emitter.keyframes[0]
+            if targets is fixed:
+                assert (pose.yaw_deg, pose.pitch_deg) == (170, -10)
+                continue
+            x, y, _ = np.subtract(spec.listener[0].position_m, pose.position_m)
+            turned = (pose.yaw_deg - math.degrees(math.atan2(y, x))) % 360
+            assert 20 - 1e-5 <= turned <= 40 + 1e-5
+
+
+def test_a_directivity_is_drawn_for_every_emitter(
+    tmp_path: Path, corpora: dict[str, FakeCorpus]
+) -> None:
+    choice = {"choice": ["omni", "speech"], "weights": [1, 3]}
+    recipe = small_recipe(tmp_path, targets={"emitters": 2, "directivity": choice})
+    drawn = Counter(
+        emitter.directivity
+        for index in range(150)
+        for emitter in sample_scene(recipe, corpora, index=index).emitters
+    )
+    assert set(drawn) == {"omni", "speech"}
+    assert drawn["speech"] == pytest.approx(225, abs=35)
+    with pytest.raises(ConfigError, match="directivity = 'speach'; did you mean 'speech'"):
+        small_recipe(tmp_path, targets={"directivity": "speach"})
+
+
+def test_the_acoustics_of_a_recipe_are_those_of_its_specs(
+    tmp_path: Path, corpora: dict[str, FakeCorpus]
+) -> None:
+    said = {"mode": "tail", "mixing_time_s": 0.06, "displacement_m": 0.05}
+    recipe = small_recipe(tmp_path, **said, scattering={"uniform": [0.2, 0.4]})
+    specs = [sample_scene(recipe, corpora, index=index) for index in range(40)]
+    for spec in specs:
+        assert {name: getattr(spec, name) for name in said} == said
+        assert 0.2 <= spec.scattering <= 0.4
+        assert 0 <= spec.acoustic_seed < 2**32
+    assert len({spec.scattering for spec in specs}) == 40
+    assert len({spec.acoustic_seed for spec in specs}) == 40
+    with pytest.raises(ConfigError, match=r"displacement_m = 0\.7; must lie in"):
+        small_recipe(tmp_path, displacement_m=0.7)
+    with pytest.raises(ConfigError, match=r"scattering = .* can leave \[0, 1\]"):
+        small_recipe(tmp_path, scattering={"uniform": [0, 2]})

@@ -247,6 +247,14 @@ def test_names_and_descriptions_leave_the_render_key(changes: dict[str, Any]) ->
         {"snr_reference": "all_channels"},
         {"response_s": 0.41},
         {"highpass_hz": 20.0},
+        {"engine": "pyroomacoustics"},
+        {"mode": "tail"},
+        {"mixing_time_s": 0.1},
+        {"displacement_m": 0.1},
+        {"scattering": 0.5},
+        {"acoustic_seed": 1},
+        {"emitters.0.directivity": "cardioid"},
+        {"emitters.0.keyframes.0.yaw_deg": 1.0},
     ],
     ids=lambda changes: ",".join(changes),
 )
@@ -254,3 +262,28 @@ def test_whatever_shapes_the_audio_or_its_levels_is_in_the_render_key(
     changes: dict[str, Any],
 ) -> None:
     assert render_key(changed_deep(changes), "foa") != render_key(hand_made(), "foa")
+
+
+def test_a_spec_from_before_there_were_modes_still_reads() -> None:
+    """What it does not say is what was done then: full order, no displacement, omni sources."""
+    plain = json.loads(hand_made().to_json())
+    for name in ("mixing_time_s", "displacement_m", "scattering", "acoustic_seed"):
+        del plain[name]
+    del plain["emitters"][0]["directivity"]
+    assert SceneSpec.from_json(json.dumps(plain)) == hand_made()
+    assert (hand_made().mode, hand_made().displacement_m) == ("full", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"mixing_time_s": 2.0}, r"mixing_time_s = 2\.0; must lie in \[0\.01, 1\]"),
+        ({"displacement_m": -0.1}, r"displacement_m = -0\.1; must lie in \[0, 0\.5\]"),
+        ({"scattering": 1.1}, r"scattering = 1\.1; must lie in \[0, 1\]"),
+        ({"mode": "half"}, "mode: got 'half', must be one of full, tail"),
+        ({"emitters.0.directivity": "cardoid"}, "did you mean 'cardioid'"),
+    ],
+)
+def test_impossible_acoustics_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        changed_deep(changes)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import itertools
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -23,6 +24,7 @@ from scenesynth.acoustics.response import shoebox_response
 from scenesynth.jit import kernel_cache, sources_digest
 from scenesynth.room.decay import absorption_for_t60
 from scenesynth.room.model import Air, Room
+from scenesynth.scene.spec import Mode
 from scenesynth.spatial.ambisonics import spherical_harmonics
 from scenesynth.spatial.formats import parse_format
 
@@ -71,7 +73,7 @@ def ensure_compiled(
 
 
 def compile_responses() -> None:
-    """Call every kernel of rooms, of `shoebox_response` and of `spherical_harmonics`."""
+    """Call every kernel of rooms, of `shoebox_response` in all modes, of `spherical_harmonics`."""
     absorption_for_t60((3.0, 3.0, 3.0), (0.1,), (1000.0,), Air())
     room = Room(
         id="warm-up",
@@ -79,7 +81,8 @@ def compile_responses() -> None:
         band_hz=(1000.0, 2000.0),
         absorption=((0.5, 0.5),) * 6,
     )
-    for name in ("foa", "hoa2"):
+    modes: tuple[Mode, ...] = ("full", "tail")
+    for name, mode in itertools.product(("mono", "foa", "hoa2"), modes):
         shoebox_response(
             room=room,
             air=Air(),
@@ -88,7 +91,9 @@ def compile_responses() -> None:
             rotation=np.eye(3),
             format=parse_format(name),
             sample_rate=8000,
-            length_s=0.02,
+            length_s=0.05,
+            mode=mode,
+            mixing_time_s=0.03,
         )
     spherical_harmonics([1.0, 0.0, 0.0], 1)
 
