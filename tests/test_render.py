@@ -430,8 +430,8 @@ def test_what_moves_is_refused_by_name() -> None:
 
 
 def test_wrong_options_are_named() -> None:
-    with pytest.raises(ConfigError, match="'cuda'"):
-        render_scene(scene(target()), CLIPS, device="cuda")
+    with pytest.raises(ConfigError, match="device = 'tpu'; must be cpu, cuda"):
+        render_scene(scene(target()), CLIPS, device="tpu")
     with pytest.raises(ConfigError, match="'stereo'"):
         render_scene(scene(target()), CLIPS, format="stereo")
     with pytest.raises(ConfigError, match="formats is empty"):

@@ -97,7 +97,7 @@ def test_looking_at_the_source_puts_it_in_front() -> None:
         ({"absorption": 0.3, "format": "binaural"}, ConfigError, "formats: mono, foa"),
         ({"absorption": 0.3, "mode": "tails"}, ConfigError, "mode = 'tails' is not available"),
         ({"absorption": 0.3, "engine": "x"}, ConfigError, "engine = 'x' is not available"),
-        ({"absorption": 0.3, "device": "cuda"}, ConfigError, "device = 'cuda' is not available"),
+        ({"absorption": 0.3, "device": "tpu"}, ConfigError, "device = 'tpu'; must be cpu, cuda"),
     ],
 )
 def test_bad_input_is_refused(changes: dict[str, Any], error: type, match: str) -> None:

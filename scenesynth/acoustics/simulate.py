@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final, Literal, get_args
+from typing import Final, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,12 +26,9 @@ from scenesynth.scene.spec import (
     Origin,
     SceneSpec,
 )
-from scenesynth.spatial.formats import parse_format
+from scenesynth.spatial.formats import Format, parse_format
 
 Absorption = float | str | Sequence[float] | Sequence[Sequence[float]] | Sequence[str]
-
-DEVICES: Final = ("cpu",)
-"""Where responses can be rendered."""
 
 _SILENCE: Final = Event(
     role="target",
@@ -58,7 +55,7 @@ def simulate_rir(
     roll_deg: float = 0.0,
     mode: Mode = "full",
     engine: Engine = "shoebox",
-    device: Literal["cpu"] = "cpu",
+    device: str = "cpu",
     seed: int = 0,
     directivity: Directivity = "omni",
     source_yaw_deg: float | None = None,
@@ -86,6 +83,7 @@ def simulate_rir(
         mode: "full", every image source within the response, or "tail": those up to
             `mixing_time_s`, then noise with the level, slope and directions of the later ones.
         engine: "shoebox", or another one that can render such a room.
+        device: "cpu", or "cuda" for the engine "shoebox" (within -80 dB of the former).
         seed: of `displacement_m` and of the noise of `tail`.
         directivity: "omni", "subcardioid", "cardioid", "supercardioid", "hypercardioid", "figure8"
             or "speech".
@@ -109,7 +107,6 @@ def simulate_rir(
     for name, value, known in (
         ("mode", mode, get_args(Mode)),
         ("engine", engine, tuple(ENGINE_MODULES)),
-        ("device", device, DEVICES),
         ("directivity", directivity, get_args(Directivity)),
     ):
         if value not in known:
@@ -138,7 +135,27 @@ def simulate_rir(
         scattering=scattering,
         acoustic_seed=seed,
     )
-    return respond(spec, 0, [parse_format(format)])[format].ir
+    output = parse_format(format)
+    if device == "cpu":
+        return respond(spec, 0, [output])[format].ir
+    return _on_device(spec, output, device)
+
+
+def _on_device(spec: SceneSpec, output: Format, name: str) -> NDArray[np.float32]:
+    from scenesynth.acoustics.gpu.device import torch_device
+
+    device = torch_device(name)
+    if spec.engine != "shoebox":
+        raise ConfigError(
+            f"device = {name!r}, engine = {spec.engine!r}; only the engine 'shoebox' renders on a "
+            f"device; use device='cpu'"
+        )
+    from scenesynth.acoustics.gpu.batch import shoebox_responses
+    from scenesynth.acoustics.shoebox import emitter_request
+
+    (emitter,), (listener,) = spec.emitters, spec.listener
+    request = emitter_request(spec, emitter, 0, output, emitter.keyframes[0], listener)
+    return shoebox_responses([request], device)[0].ir
 
 
 def _room(

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenesynth.acoustics.engines import respond
+from scenesynth.acoustics.gpu.device import torch_device
 from scenesynth.acoustics.response import Response
 from scenesynth.errors import ConfigError
 from scenesynth.render.convolve import Grid, Term, block_spectra, convolve, plan, response_spectra
@@ -64,6 +65,7 @@ def render_scene(
     """
     names = [format] if formats is None else formats
     if device != "cpu":
+        torch_device(device)
         from scenesynth.render.batch import render_scenes
 
         (scene,) = render_scenes([spec], corpora, formats=names, device=device)
