@@ -48,7 +48,8 @@ def list_(as_json: bool) -> None:
     """List the room families of the recipes that come along, and the measured rooms at hand."""
     import json
 
-    from scenesynth.room.measured import library, library_folders
+    from scenesynth.errors import ConfigError
+    from scenesynth.room.measured import library, library_folders, open_folder
     from scenesynth.scene.recipe import list_recipes, load_recipe
 
     families = {
@@ -56,16 +57,23 @@ def list_(as_json: bool) -> None:
         for name in list_recipes()
         for family in load_recipe(name).rooms
     }
-    measured = list(library())
+    lines: list[tuple[str, str]] = []
+    cards = []
+    for name, _, folder in library():
+        try:
+            room = open_folder(folder)
+        except ConfigError as error:
+            lines.append((name, f"cannot be used: {error}"))
+            continue
+        lines.append((name, _room_line(room)))
+        cards.append(_card(room))
     if as_json:
-        click.echo(
-            json.dumps({"families": families, "measured": [_card(room) for room in measured]})
-        )
+        click.echo(json.dumps({"families": families, "measured": cards}))
         return
     click.echo("families of recipes (rooms show RECIPE:FAMILY draws one):")
     click.echo(table(list(families.items())))
     click.echo(f"measured rooms in {', '.join(map(str, library_folders()))}:")
-    click.echo(table([(r.card.name, _room_line(r)) for r in measured]) or "  none yet")
+    click.echo(table(lines) or "  none yet")
 
 
 @rooms.command(

@@ -36,6 +36,8 @@ from scenesynth.room.model import AssetRef, Vector
 
 FOLDERS: Final = "SCENESYNTH_ROOMS"
 CARD, PAIRS, RESPONSES = "room.json", "pairs.npz", "responses.npy"
+_SHOWN: Final = 16
+"""Digits of the digest in a folder's name."""
 
 Kind = Literal["sh", "mics", "ears"]
 
@@ -181,11 +183,12 @@ def library_folders() -> tuple[Path, ...]:
     return (cache_root() / "rooms", *(Path(text) for text in more if text))
 
 
-def library() -> Iterator[MeasuredRoom]:
-    """All readable rooms of the library."""
+def library() -> Iterator[tuple[str, str, Path]]:
+    """Name, start of the digest and folder of every room at hand, by the folders' names alone."""
     for folder in library_folders():
-        for card in sorted(folder.glob(f"*/{CARD}")):
-            yield open_folder(card.parent)
+        for card in sorted(folder.glob(f"[!.]*-{'?' * _SHOWN}/{CARD}")):
+            name = card.parent.name
+            yield name[: -_SHOWN - 1], name[-_SHOWN:], card.parent
 
 
 def find_room(name_or_path: str) -> MeasuredRoom:
@@ -197,19 +200,23 @@ def find_room(name_or_path: str) -> MeasuredRoom:
     if Path(name_or_path, CARD).is_file():
         return open_folder(Path(name_or_path))
     name, _, start = name_or_path.partition("@")
-    rooms = {room.digest: room for room in library()}
-    found = [r for r in rooms.values() if r.card.name == name and r.digest.startswith(start)]
+    entries = list(library())
+    found = {
+        digest: folder
+        for known, digest, folder in entries
+        if known == name and digest.startswith(start[:_SHOWN])
+    }
     if len(found) == 1:
-        return found[0]
+        return open_folder(*found.values())
     if found:
         raise ConfigError(
             f"room {name_or_path!r}: there are {len(found)} of that name; give one as "
-            f"{', '.join(f'{r.card.name}@{r.digest[:8]}' for r in found)}"
+            f"{', '.join(f'{name}@{digest[:8]}' for digest in found)}"
         )
-    known = sorted({room.card.name for room in rooms.values()})
+    names = sorted({known for known, _, _ in entries})
     raise ConfigError(
-        f"no measured room {name_or_path!r}{did_you_mean(name, known)}; the library "
-        f"({', '.join(map(str, library_folders()))}) has {', '.join(known) or 'none'}. Import one: "
+        f"no measured room {name_or_path!r}{did_you_mean(name, names)}; the library "
+        f"({', '.join(map(str, library_folders()))}) has {', '.join(names) or 'none'}. Import one: "
         f"scenesynth rooms import FILE"
     )
 
@@ -221,11 +228,12 @@ def locate_room(ref: AssetRef) -> MeasuredRoom:
     Raises:
         ConfigError: it is not in the library.
     """
-    rooms = list(library())
-    for room in rooms:
-        if room.digest == ref.digest:
+    same = []
+    for name, start, folder in library():
+        if ref.digest.startswith(start) and (room := open_folder(folder)).digest == ref.digest:
             return room
-    same = [room.digest for room in rooms if room.card.name == ref.id]
+        if name == ref.id:
+            same.append(start)
     other = f"; {ref.id} is there with digest {', '.join(same)}" if same else ""
     raise ConfigError(
         f"measured room {ref.id} (digest {ref.digest}) is in none of "
@@ -251,7 +259,7 @@ def open_folder(folder: Path) -> MeasuredRoom:
             raise
         raise ConfigError(f"{folder}: is no measured room ({error}); import it again") from None
     digest = _digest(card, pairs)
-    if not folder.name.endswith(digest[:16]):
+    if not folder.name.endswith(digest[:_SHOWN]):
         raise ConfigError(f"{folder}: was changed after it was imported; import the room again")
     return MeasuredRoom(card=card, pairs=pairs, digest=digest, folder=folder)
 
@@ -263,7 +271,7 @@ def write_room(card: Card, pairs: Pairs, responses: NDArray[np.float32]) -> Meas
         responses: Shape: [pairs, channels, samples].
     """
     digest = _digest(card, pairs)
-    folder = library_folders()[0] / f"{card.name}-{digest[:16]}"
+    folder = library_folders()[0] / f"{card.name}-{digest[:_SHOWN]}"
     if not (folder / CARD).is_file():
         part = folder.with_name(f".{folder.name}.{os.getpid()}")
         shutil.rmtree(part, ignore_errors=True)
