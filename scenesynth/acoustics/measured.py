@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -282,10 +283,14 @@ def _diffuse(
     return np.asarray(scipy.fft.irfft(spectra, n=n_fft, axis=1, workers=1)[:, : late.shape[1]])
 
 
+@lru_cache(maxsize=64)  # some 20 MB; scenes of one room share responses
 def _stored(
     room: MeasuredRoom, pair: int, n_channels: int, sample_rate: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Scaled response of a pair at the scene's rate, its end faded, and its orientation."""
+    """Scaled response of a pair at the scene's rate, its end faded, and its orientation.
+
+    Nobody writes to either.
+    """
     channels = room.response(pair).astype(np.float64) * room.pairs.gain[pair]
     if room.card.kind == "sh":
         channels = channels[:n_channels]

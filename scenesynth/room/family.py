@@ -208,7 +208,7 @@ def draw_room(
         family = draws.rng("room.family").choice(families, [f.weight for f in families])
     air = _draw_air(family, draws)
     if family.measured is not None:
-        return _draw_measured(family.measured, air, draws)
+        return _draw_measured(family.measured, air, draws, band_hz)
     why = ""
     for attempt in range(TRIES):
         try:
@@ -282,13 +282,15 @@ def _mesh(ref: AssetRef) -> Mesh:
     return load_mesh(ref)
 
 
-def _draw_measured(family: Measured, air: Air, draws: Draws) -> DrawnRoom:
+def _draw_measured(
+    family: Measured, air: Air, draws: Draws, band_hz: tuple[float, ...]
+) -> DrawnRoom:
     """One of the rooms; it keeps its name, as it is of one split anyway."""
     found = find_room(draws.rng("room.measured").choice(family.rooms))
     room = Room(
         id=found.card.name,
         size_m=found.card.size_m,
-        band_hz=OCTAVE_BANDS_HZ,
+        band_hz=tuple(band for band in band_hz if band < found.card.sample_rate / 2),
         absorption=(),
         measured=found.ref,
     )
