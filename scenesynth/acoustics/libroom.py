@@ -71,12 +71,12 @@ def libroom() -> ModuleType:
         from pyroomacoustics import libroom as core
     except ImportError:
         raise ConfigError(
-            "engine pyroomacoustics is not installed; pip install 'pyroomacoustics>=0.10'"
+            "engine pyroomacoustics is not installed; pip install 'pyroomacoustics>=0.10.1'"
         ) from None
     if not hasattr(core, "set_rng_seed"):
         raise ConfigError(
             "this pyroomacoustics is too old: its rays cannot be reproduced; "
-            "pip install 'pyroomacoustics>=0.10'"
+            "pip install 'pyroomacoustics>=0.10.1'"
         )
     found: ModuleType = core
     return found

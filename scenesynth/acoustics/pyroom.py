@@ -117,9 +117,8 @@ def _of_images(images: Images, request: Request, settled: Settled) -> NDArray[np
     amplitude *= np.exp(-0.5 * settled.attenuation_per_m * distance_m[:, None])
     if settled.directivity is not None:
         amplitude *= _radiated(settled, images.emission).T
-    gains = spherical_harmonics(
-        (images.offset_m / distance_m[:, None]) @ settled.rotation, request.format.order
-    )
+    towards = np.einsum("ni,ij->nj", images.offset_m / distance_m[:, None], settled.rotation)
+    gains = spherical_harmonics(towards, request.format.order)
     near = distance_m <= settled.radius_m
     travelled_m = distance_m + _displacements_m(images, request.displacement_m, request.seed)
     return sum_of_arrivals(
@@ -135,9 +134,9 @@ def _of_images(images: Images, request: Request, settled: Settled) -> NDArray[np
 def _radiated(settled: Settled, directions: NDArray[np.float64]) -> NDArray[np.float64]:
     """Amplitude that the source sends in some directions of the room. Shape: [bands, n]."""
     assert settled.directivity is not None
-    cosine = directions @ np.array(settled.front)
+    cosine = np.einsum("ni,i->n", directions, np.array(settled.front))
     powers = cosine ** np.arange(settled.directivity.shape[1])[:, None]
-    radiated: NDArray[np.float64] = settled.directivity @ powers
+    radiated: NDArray[np.float64] = np.einsum("bp,pn->bn", settled.directivity, powers)
     return radiated
 
 
@@ -186,7 +185,8 @@ def _add_rays(
     energy *= np.exp(-settled.attenuation_per_m[:, None] * way_m) / bin_s
     harmonics = spherical_harmonics(_sphere(DIRECTIONS), request.format.order)
     pairs = np.einsum("di,dj->dij", harmonics, harmonics).reshape(DIRECTIONS, -1)
-    covariance = np.tensordot(energy.transpose(1, 2, 0), pairs, axes=1)
+    # No library product: its sums may depend on threads and on how many channels there are.
+    covariance = np.einsum("dbt,dk->btk", energy, pairs)
     # The middles of bins are nodes, and so are both ends. What noise the first ones have before
     # anything can arrive is cut off below.
     n_bins = energy.shape[2]
