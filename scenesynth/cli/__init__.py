@@ -9,6 +9,7 @@ from __future__ import annotations
 import click
 
 from scenesynth.cli.app import Commands
+from scenesynth.cli.bench import bench
 from scenesynth.cli.corpus import corpus
 from scenesynth.cli.preview import preview
 from scenesynth.cli.recipe import recipe
@@ -55,5 +56,5 @@ def main() -> None:
     """
 
 
-for _command in (render, preview, corpus, recipe, rooms):
+for _command in (render, preview, corpus, recipe, rooms, bench):
     main.add_command(_command)

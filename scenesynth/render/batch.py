@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scenesynth.acoustics.engines import respond
 from scenesynth.acoustics.gpu.batch import fetched, mapped, render
 from scenesynth.acoustics.gpu.device import torch_device
-from scenesynth.acoustics.response import Response, measured_response
+from scenesynth.acoustics.response import Request, Response, measured_response
 from scenesynth.acoustics.shoebox import emitter_request
 from scenesynth.errors import ClipError, ContentError
 from scenesynth.render.device.convolve import Blocks, Played, upload
@@ -94,16 +94,21 @@ def render_scenes(
     return [scenes[n] for n in range(len(specs))]
 
 
-def answered(works: Sequence[Work], device: torch.device, threads: int = 1) -> list[list[Answer]]:
-    """Responses of the emitters of each scene."""
-    own = [work for work in works if work.spec.engine == "shoebox"]
-    requests = [
+def requests_of(works: Sequence[Work]) -> list[Request]:
+    """What is asked of the device, scene by scene: the responses of the package's own engine."""
+    return [
         emitter_request(
             work.spec, emitter, n, work.basis, emitter.keyframes[0], work.spec.listener[0]
         )
-        for work in own
+        for work in works
+        if work.spec.engine == "shoebox"
         for n, emitter in enumerate(work.spec.emitters)
     ]
+
+
+def answered(works: Sequence[Work], device: torch.device, threads: int = 1) -> list[list[Answer]]:
+    """Responses of the emitters of each scene."""
+    requests = requests_of(works)
     rendered = render(requests, device, threads)
     pressures = fetched([item.channels[:1] for item in rendered])
 

@@ -96,7 +96,7 @@ def render(requests: Sequence[Request], device: torch.device, threads: int = 1) 
     works = [Work(request, settle(request)) for request in requests]
     groups: dict[Group, list[int]] = defaultdict(list)
     for n, work in enumerate(works):
-        groups[_group(work)].append(n)
+        groups[group_of(work)].append(n)
     out: dict[int, Rendered] = {}
     for group, members in groups.items():
         for chunk in _chunks(members, group.rows()):
@@ -137,7 +137,8 @@ def mapped(function: Callable[[int], T], items: Sequence[int], threads: int) -> 
         return list(pool.map(function, items))
 
 
-def _group(work: Work) -> Group:
+def group_of(work: Work) -> Group:
+    """The group of a request, which follows from it alone."""
     request, settled = work
     return Group(
         sample_rate=request.sample_rate,

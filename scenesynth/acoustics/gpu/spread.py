@@ -49,12 +49,22 @@ class Spreader:
     Args:
         directed, displaced, faded: whether any response of the chunk's group is so; a response that
             is not has the same grids either way.
+        block, warps: how the kernel is cut; changes no byte.
     """
 
     def __init__(
-        self, images: Images, *, order: int, directed: bool, displaced: bool, faded: bool
+        self,
+        images: Images,
+        *,
+        order: int,
+        directed: bool,
+        displaced: bool,
+        faded: bool,
+        block: int = BLOCK,
+        warps: int = WARPS,
     ) -> None:
         self.images, self.order = images, order
+        self._block, self._warps = block, warps
         self._flags = {"DIRECTED": directed, "DISPLACED": displaced, "FADED": faded}
         self._kernels = has_kernels(images.offset_m.device)
         self._bins: torch.Tensor | None = None
@@ -111,9 +121,9 @@ class Spreader:
             ORDER=self.order,
             GRID_BANDS=n_bands,
             COLUMNS=1 << (at_once - 1).bit_length(),
-            BLOCK=BLOCK,
+            BLOCK=self._block,
             **self._flags,
-            num_warps=WARPS,
+            num_warps=self._warps,
             enable_fp_fusion=False,
         )
         return cells
@@ -121,7 +131,7 @@ class Spreader:
     def _bound(self, plan: Plan, decimation: int) -> torch.Tensor:
         """No cell of a grid exceeds this. Shape: [responses], float64."""
         if self._bins is None:
-            self._bins = self._loudness(plan)
+            self._bins = self.loudness(plan)
         pooled = self._bins.unflatten(1, (-1, decimation)).sum(2)
         pairs = pooled[:, 1:] + pooled[:, :-1]
         return pairs.amax(1).clamp(min=1).to(torch.float64) / self._unit * self.images.pattern_peak
@@ -131,7 +141,7 @@ class Spreader:
         """Steps of the bound per unit of amplitude; no image lies nearer than the direct sound."""
         return UNIT * self.images.numbers[:, tables.NEAREST_M]
 
-    def _loudness(self, plan: Plan) -> torch.Tensor:
+    def loudness(self, plan: Plan) -> torch.Tensor:
         """Sum over the images of each bin of fine grid rows. Shape: [responses, bins], int64."""
         from scenesynth.acoustics.gpu.kernels import loudness_kernel
 
