@@ -31,8 +31,8 @@ from scenesynth.room.decay import even_pairs, late_covariance, octant_directions
 from scenesynth.room.model import Room, Vector
 from scenesynth.spatial.ambisonics import harmonics_rotation, spherical_harmonics
 
-NODE_RATIO = 1.12
-"""Times of neighbouring nodes at most; the level is then right to 0.03 dB, and to 0.08 dB where
+NODE_RATIO = 1.15
+"""Times of neighbouring nodes at most; the level is then right to 0.03 dB, and to 0.09 dB where
 walls are so dead that single reflections rule the decay."""
 
 LENGTH_QUANTUM = 16
