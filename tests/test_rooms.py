@@ -245,7 +245,7 @@ def test_show_draws_a_room_of_a_recipe() -> None:
     for low, t60, high in zip(plain["shortest_s"], plain["t60_s"], plain["longest_s"], strict=True):
         assert low < t60 < high
     text = call("rooms", "show", "everyday:office", "--seed", 4).stdout
-    for words in ("absorption of ceiling", "T60 predicted", "Schroeder frequency", "mixing time"):
+    for words in ("absorption of z1", "T60 predicted", "Schroeder frequency", "mixing time"):
         assert words in text
     assert "no room family 'offce'; did you mean 'office'?" in refused(
         "rooms", "show", "everyday:offce"
@@ -395,3 +395,12 @@ def test_recipe_files_of_measured_rooms_are_plain_yaml(tmp_path: Path) -> None:
     path = tmp_path / "m.yaml"
     path.write_text(yaml.safe_dump(plain))
     assert load_recipe(path).rooms[0].measured is not None
+
+
+def test_a_room_that_is_no_box_is_shown_with_eyrings_estimate() -> None:
+    plain = json.loads(call("rooms", "show", "l-shape", "--json").stdout)
+    x, y, z = plain["size_m"]
+    assert plain["volume_m3"] < x * y * z
+    assert len(plain["surfaces"]) == len(plain["absorption"])
+    assert plain["longest_s"] == []
+    assert "T60 by Eyring" in call("rooms", "show", "l-shape").stdout

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from scenesynth.acoustics.measure import Acoustics, measure
-from scenesynth.room import decay
+from scenesynth.room import decay, eyring
 from scenesynth.room.air import energy_attenuation_per_m
 from scenesynth.room.measured import MeasuredRoom
 from scenesynth.room.model import OCTAVE_BANDS_HZ, WALLS, Air, Room, Vector
@@ -24,37 +24,44 @@ CHECKED: Final = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BoxFacts:
-    """A shoebox in numbers.
+class RoomFacts:
+    """A room with walls in numbers.
 
     Attributes:
-        t60_s: predicted per band.
-        shortest_s, longest_s: T60 per band that some absorption of the same proportions gives.
+        surfaces: names of the rows of its absorption.
+        t60_s: per band: what a measurement in a box will find; Eyring's estimate of other shapes.
+        shortest_s, longest_s: T60 per band that some absorption of the same proportions gives a
+            box; empty for other shapes.
         schroeder_hz: 2000 sqrt(T60 / V), T60 at 500 Hz and 1 kHz: below it single modes stand out.
         mixing_s: sqrt(V) milliseconds (Polack 1988): from then on reflections overlap everywhere.
     """
 
+    surfaces: tuple[str, ...]
     volume_m3: float
     surface_m2: float
     t60_s: tuple[float, ...]
-    shortest_s: tuple[float, ...]
-    longest_s: tuple[float, ...]
+    shortest_s: tuple[float, ...] = ()
+    longest_s: tuple[float, ...] = ()
     schroeder_hz: float
     mixing_s: float
 
 
-def box_facts(room: Room, air: Air) -> BoxFacts:
-    """Facts of a shoebox."""
-    x, y, z = room.size_m
-    t60_s = _predicted(room.size_m, room.absorption, room.band_hz, air)
+def room_facts(room: Room, air: Air) -> RoomFacts:
+    """Facts of a room of any shape but a measured one."""
+    shortest_s: tuple[float, ...] = ()
+    longest_s: tuple[float, ...] = ()
+    if room.shape == "shoebox":
+        t60_s = _predicted(room.size_m, room.absorption, room.band_hz, air)
+        weights = np.maximum(np.array(room.absorption).mean(axis=1), 1e-3)
+        shortest_s, longest_s = reachable_t60_s(room.size_m, room.band_hz, air, weights.tolist())
+    else:
+        t60_s = tuple(float(value) for value in eyring.eyring_t60_s(room, air))
     middle = [t for t, band in zip(t60_s, room.band_hz, strict=True) if 400 < band < 1200]
-    walls = np.array(room.absorption)
-    weights = np.maximum(walls.mean(axis=1), 1e-3)
-    shortest_s, longest_s = reachable_t60_s(room.size_m, room.band_hz, air, weights.tolist())
-    volume_m3 = x * y * z
-    return BoxFacts(
+    volume_m3 = eyring.volume_m3(room)
+    return RoomFacts(
+        surfaces=room.surfaces,
         volume_m3=volume_m3,
-        surface_m2=2 * (x * y + y * z + x * z),
+        surface_m2=float(eyring.surface_areas_m2(room).sum()),
         t60_s=t60_s,
         shortest_s=shortest_s,
         longest_s=longest_s,

@@ -94,8 +94,9 @@ Examples:
 def show(name: str, seed: int, as_json: bool) -> None:
     """Draw a room of a recipe's families, or show a measured room.
 
-    Of a drawn room: its walls, the T60 that a measurement will find per octave band, the range
-    of T60 that these walls could be scaled to, its volume, the Schroeder frequency (2000
+    Of a drawn room: its walls (x0 is the one at x = 0, z0 the floor), the T60 that a measurement
+    will find per octave band and the range of T60 that these walls could be scaled to (a room
+    that is no box has Eyring's estimate), its volume, the Schroeder frequency (2000
     sqrt(T60/V), below which single modes stand out) and the mixing time (sqrt(V) ms, after which
     reflections overlap).
 
@@ -157,7 +158,7 @@ def fit(size: str, rt60: str, weights: str | None, check: bool, as_json: bool) -
     """
     import json
 
-    from scenesynth.acoustics.room_facts import box_facts, check_box, medians
+    from scenesynth.acoustics.room_facts import check_box, medians, room_facts
     from scenesynth.room.decay import absorption_for_t60
     from scenesynth.room.model import OCTAVE_BANDS_HZ, Air, Room
 
@@ -168,7 +169,7 @@ def fit(size: str, rt60: str, weights: str | None, check: bool, as_json: bool) -
     shares = _numbers("--weights", weights, (6,)) if weights else None
     walls = absorption_for_t60((x, y, z), t60_s, bands, Air(), wall_weights=shares)
     room = Room(id="fit", size_m=(x, y, z), band_hz=bands, absorption=walls, rt60_s=tuple(t60_s))
-    facts = box_facts(room, Air())
+    facts = room_facts(room, Air())
     plain: dict[str, Any] = _box(room, facts)
     if check:
         plain["t60_measured_s"] = medians([found.rt60_s for found in check_box(room, Air())])
@@ -322,7 +323,8 @@ def _draw(name: str, seed: int) -> DrawnRoom:
 def _family_line(family: Any) -> str:
     if family.measured is not None:
         return f"measured: {', '.join(family.measured.rooms)}"
-    size = " x ".join(str(v) for v in (family.length_m, family.width_m, family.height_m))
+    sizes = [str(v) for v in (family.length_m, family.width_m, family.height_m) if v is not None]
+    size = " x ".join(sizes) or f"{family.shape} of its own size,"
     if family.decay is not None:
         return f"{size} m, T60 {family.decay.rt60_s} s at 1 kHz"
     return f"{size} m, walls {family.surfaces.walls}"
@@ -350,12 +352,15 @@ def _box(room: Any, facts: Any) -> dict[str, Any]:
 
 
 def _drawn(drawn: DrawnRoom) -> dict[str, Any]:
-    from scenesynth.acoustics.room_facts import box_facts
+    from scenesynth.acoustics.room_facts import room_facts
     from scenesynth.records import to_plain
 
     room = drawn.room
-    plain = _box(room, box_facts(room, drawn.air)) if room.shape == "shoebox" else to_plain(room)
-    return {**plain, "air": to_plain(drawn.air), "response_s": drawn.response_s}
+    return {
+        **_box(room, room_facts(room, drawn.air)),
+        "air": to_plain(drawn.air),
+        "response_s": drawn.response_s,
+    }
 
 
 def _drawn_text(name: str, seed: int, plain: dict[str, Any]) -> str:
@@ -365,10 +370,7 @@ def _drawn_text(name: str, seed: int, plain: dict[str, Any]) -> str:
         ("air", f"{air['temperature_c']:g} degrees C, {air['humidity_pct']:g} % humidity"),
         ("response", f"{plain['response_s']:g} s"),
     ]
-    head = f"{name}, seed {seed}: {size} m"
-    if "t60_s" not in plain:
-        return f"{head}\n{table(more)}"
-    return _box_text(head, plain, more)
+    return _box_text(f"{name}, seed {seed}: {size} m", plain, more)
 
 
 def _box_text(head: str, plain: dict[str, Any], more: Sequence[tuple[str, str]] = ()) -> str:
@@ -377,17 +379,19 @@ def _box_text(head: str, plain: dict[str, Any], more: Sequence[tuple[str, str]] 
     rows += [
         (f"absorption of {wall}", f"{_row(values, 2)}  {material}".rstrip())
         for wall, values, material in zip(
-            ("x0", "x1", "y0", "y1", "floor", "ceiling"), plain["absorption"], names, strict=True
+            plain["surfaces"], plain["absorption"], names, strict=True
         )
     ]
     if plain.get("rt60_s"):
         rows.append(("T60 asked for, s", _row(plain["rt60_s"], 2)))
-    rows.append(("T60 predicted, s", _row(plain["t60_s"], 2)))
+    how = "predicted" if plain["longest_s"] else "by Eyring"
+    rows.append((f"T60 {how}, s", _row(plain["t60_s"], 2)))
     if "t60_measured_s" in plain:
         rows.append(("T60 measured, s", _row(plain["t60_measured_s"], 2)))
+    if plain["longest_s"]:
+        rows.append(("T60 reachable from, s", _row(plain["shortest_s"], 2)))
+        rows.append(("T60 reachable to, s", _row(plain["longest_s"], 2)))
     rows += [
-        ("T60 reachable from, s", _row(plain["shortest_s"], 2)),
-        ("T60 reachable to, s", _row(plain["longest_s"], 2)),
         ("volume", f"{plain['volume_m3']:.4g} m3, surface {plain['surface_m2']:.4g} m2"),
         ("Schroeder frequency", f"{plain['schroeder_hz']:.0f} Hz"),
         ("mixing time", f"{1000 * plain['mixing_s']:.0f} ms"),
