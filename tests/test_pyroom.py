@@ -15,6 +15,7 @@ from room_helpers import BOX, mesh_room, plan_room, write_box_obj
 
 pytest.importorskip("pyroomacoustics", reason="pyroomacoustics is not installed")
 
+from scenesynth.acoustics import tail
 from scenesynth.acoustics.engines import emitter_seed, respond
 from scenesynth.acoustics.libroom import image_sources, traced_energy
 from scenesynth.acoustics.pyroom import _sphere, traced_response
@@ -184,6 +185,23 @@ def test_a_lower_format_is_the_first_channels_of_a_higher_one() -> None:
     high = traced_response(l_request(format=parse_format("hoa2")), Tracing(rays=500)).ir
     low = traced_response(l_request(), Tracing(rays=500)).ir
     np.testing.assert_array_equal(high[:4], low)
+
+
+def test_rays_take_no_other_kernels_than_tails_do() -> None:
+    """So that what is compiled beforehand serves them too."""
+    traced_response(l_request(), Tracing(rays=300))
+    tail.add_tail(
+        np.zeros((4, 3200), dtype=np.float32),
+        room=box(np.full((6, 7), 0.3)),
+        band_hz=OCTAVE_BANDS_HZ,
+        attenuation_per_m=np.zeros(7),
+        speed_of_sound_mps=343.0,
+        rotation=np.eye(3),
+        sample_rate=FS,
+        seam=tail.Seam(start_s=0.03, end_s=0.035),
+    )
+    for kernel in (tail._factor, tail._add_noise):
+        assert len(kernel.signatures) == 1
 
 
 def test_nothing_precedes_the_direct_sound() -> None:

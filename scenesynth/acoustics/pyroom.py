@@ -161,43 +161,14 @@ def _add_rays(
     ir: NDArray[np.float32], request: Request, settled: Settled, tracing: Tracing
 ) -> None:
     """Add noise with the energy, directions and bands of what rays bring, in place."""
-    n_samples = settled.n_samples
-    bin_s = BIN_BLOCKS * BLOCK / request.sample_rate
-    rays = _sphere(tracing.rays)
-    power = np.ones((len(rays), len(settled.band_hz)))
-    if settled.directivity is not None:
-        power = _radiated(settled, rays).T ** 2
-    energy = traced_energy(
-        request.room,
-        request.source_m,
-        request.listener_m,
-        above_order=tracing.image_order,
-        rays=rays,
-        power=power,
-        directions=_sphere(DIRECTIONS),
-        length_s=n_samples / request.sample_rate,
-        bin_s=bin_s,
-        speed_of_sound_mps=request.air.speed_of_sound_mps,
-        seed=request.seed,
-    )
-    times_s = (np.arange(energy.shape[2]) + 0.5) * bin_s
-    way_m = times_s * request.air.speed_of_sound_mps
-    energy *= np.exp(-settled.attenuation_per_m[:, None] * way_m) / bin_s
-    harmonics = spherical_harmonics(_sphere(DIRECTIONS), request.format.order)
-    pairs = np.einsum("di,dj->dij", harmonics, harmonics).reshape(DIRECTIONS, -1)
-    # No library product: its sums may depend on threads and on how many channels there are.
-    covariance = np.einsum("dbt,dk->btk", energy, pairs)
-    # The middles of bins are nodes, and so are both ends. What noise the first ones have before
-    # anything can arrive is cut off below.
-    n_bins = energy.shape[2]
-    middles = np.arange(n_bins) * BIN_BLOCKS + BIN_BLOCKS // 2
-    blocks = np.concatenate([[0], middles, [n_bins * BIN_BLOCKS]])
-    covariance = covariance[:, [0, *range(n_bins), n_bins - 1]]
-    rows, columns = np.tril_indices(harmonics.shape[1])
-    field = np.zeros((len(ir), -(-n_samples // BLOCK) * BLOCK), dtype=np.float32)
+    n_channels, n_samples = ir.shape
+    covariance, blocks = _traced_covariance(request, settled, tracing)
+    # Contiguous, as every caller of the kernels gives arrays: each is compiled once.
+    rows, columns = map(np.ascontiguousarray, np.tril_indices(n_channels))
+    field = np.zeros((n_channels, n_samples), dtype=np.float32)
     add_field(
         field,
-        covariance.reshape(*covariance.shape[:2], harmonics.shape[1], -1),
+        covariance,
         blocks,
         pairs=(rows, columns),
         band_hz=settled.band_hz,
@@ -208,7 +179,47 @@ def _add_rays(
         seed=request.seed,
     )
     silent = math.ceil(settled.direct_delay_s * request.sample_rate)
-    ir[:, silent:] += field[:, silent:n_samples]
+    ir[:, silent:] += field[:, silent:]
+
+
+def _traced_covariance(
+    request: Request, settled: Settled, tracing: Tracing
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Power and directional covariance of what rays bring, per second, and when, in blocks.
+
+    Shapes: [bands, nodes, K, K] and [nodes].
+    """
+    bin_s = BIN_BLOCKS * BLOCK / request.sample_rate
+    rays, directions = _sphere(tracing.rays), _sphere(DIRECTIONS)
+    power = np.ones((len(rays), len(settled.band_hz)))
+    if settled.directivity is not None:
+        power = _radiated(settled, rays).T ** 2
+    energy = traced_energy(
+        request.room,
+        request.source_m,
+        request.listener_m,
+        above_order=tracing.image_order,
+        rays=rays,
+        power=power,
+        directions=directions,
+        length_s=settled.n_samples / request.sample_rate,
+        bin_s=bin_s,
+        speed_of_sound_mps=request.air.speed_of_sound_mps,
+        seed=request.seed,
+    )
+    n_bins = energy.shape[2]
+    way_m = (np.arange(n_bins) + 0.5) * bin_s * request.air.speed_of_sound_mps
+    energy *= np.exp(-settled.attenuation_per_m[:, None] * way_m) / bin_s
+    harmonics = spherical_harmonics(directions, request.format.order)
+    pairs = np.einsum("di,dj->dij", harmonics, harmonics)
+    # No library product: its sums may depend on threads and on how many channels there are.
+    covariance = np.einsum("dbt,dk->btk", energy, pairs.reshape(DIRECTIONS, -1))
+    # The middles of bins are nodes, and so are both ends. What noise the first ones have before
+    # anything can arrive is cut off later.
+    middles = np.arange(n_bins) * BIN_BLOCKS + BIN_BLOCKS // 2
+    blocks = np.concatenate([[0], middles, [n_bins * BIN_BLOCKS]])
+    covariance = np.ascontiguousarray(covariance[:, [0, *range(n_bins), n_bins - 1]])
+    return covariance.reshape(*covariance.shape[:2], *pairs.shape[1:]), blocks
 
 
 @lru_cache(maxsize=8)
