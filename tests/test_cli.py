@@ -120,6 +120,7 @@ def test_the_first_help_page_names_every_command() -> None:
         "  preview  Show scenes as pictures and wavs.",
         "  recipe   List, show and check recipes.",
         "  render   Render scenes into a dataset.",
+        "  rooms    Look at rooms, fit their walls, import measured ones.",
     ):
         assert line in text.splitlines()
 
