@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from scenesynth.acoustics.grids import band_edge, band_weights
 from scenesynth.acoustics.noise import BLOCK, BLOCKS, POOL, noise_pool, stream_starts
-from scenesynth.acoustics.spread_cpu import band_edge, band_weights
 from scenesynth.room.model import OCTAVE_BANDS_HZ
 
 FS = 32000

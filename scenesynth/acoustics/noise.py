@@ -17,7 +17,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from scenesynth.acoustics.spread_cpu import band_edge, band_weights
+from scenesynth.acoustics.grids import band_edge, band_weights
 from scenesynth.jit import kernel
 
 POOL = 1 << 19

@@ -12,8 +12,8 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
+from scenesynth.acoustics.grids import GUARD, SHAPE, band_edge, band_weights, pulse_spectrum
 from scenesynth.acoustics.simd import TAPS
-from scenesynth.acoustics.spread_cpu import GUARD, SHAPE, band_edge, band_weights, pulse_spectrum
 
 
 def sum_of_arrivals(

@@ -21,9 +21,10 @@ import scipy.fft
 from numpy.typing import ArrayLike, NDArray
 
 from scenesynth.acoustics.arrivals import room_tables
+from scenesynth.acoustics.grids import GUARD, MAX_BANDS, make_plan
 from scenesynth.acoustics.highpass import highpass
 from scenesynth.acoustics.measure import Acoustics, measure
-from scenesynth.acoustics.spread_cpu import GUARD, MAX_BANDS, channel_spectra, make_plan
+from scenesynth.acoustics.spread_cpu import channel_spectra
 from scenesynth.acoustics.tail import Field, Seam, add_noise, late_field, octant_power
 from scenesynth.room.air import energy_attenuation_per_m
 from scenesynth.room.model import Air, Room, Shape, Vector

@@ -2,23 +2,34 @@
 
 The obvious loop `grid[row, c] += tap * gain[c]` may not be vectorised without proof that its arrays
 do not overlap, and a gain vector written element by element and read back as a whole stalls the
-processor. These intrinsics keep the 4 or 16 columns of an image in registers instead: measured
-3 to 5 times faster. Multiplication and addition stay apart (no fused operation is asked for).
+processor. These intrinsics keep all that belongs to an image in registers instead. Sums keep their
+order whatever the width of the processor's vectors; a product and the sum it goes into are fused
+where the processor can (all x86 since AVX2), so others round differently in the last bit. All
+arrays are flat.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.extending import intrinsic
 
-BANDS = 4
-"""Bands per grid: one vector of four."""
+CHANNELS: Final = 4
+"""Ambisonic channels that are spread together."""
 
-TAPS = 6
+WIDTH: Final = 8
+"""Bands of an image that are weighed together; also columns of either half of the pulse table."""
+
+TAPS: Final = 6
 """Width of the spreading kernel in grid samples."""
+
+DEGREE: Final = 4
+"""Of the polynomials that `scale` evaluates."""
+
+LANES: Final = 16
+"""Floats of the widest vector, and of a cache line."""
 
 _I32, _I64, _F32 = ir.IntType(32), ir.IntType(64), ir.FloatType()
 
@@ -27,9 +38,9 @@ def _vector(size: int) -> ir.VectorType:
     return ir.VectorType(_F32, size)
 
 
-def _shuffle(builder: Any, value: Any, lanes: list[int]) -> Any:
+def _shuffle(builder: Any, value: Any, lanes: list[int], other: Any = None) -> Any:
     mask = ir.Constant(ir.VectorType(_I32, len(lanes)), lanes)
-    return builder.shuffle_vector(value, value, mask)
+    return builder.shuffle_vector(value, value if other is None else other, mask)
 
 
 def _splat(builder: Any, scalar: Any, size: int) -> Any:
@@ -37,54 +48,76 @@ def _splat(builder: Any, scalar: Any, size: int) -> Any:
     return _shuffle(builder, builder.insert_element(empty, scalar, _I32(0)), [0] * size)
 
 
-def _as_vector(builder: Any, pointer: Any, size: int) -> Any:
-    return builder.bitcast(pointer, _vector(size).as_pointer())
+def _multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
+    """a * b + c, fused where the processor can."""
+    name = f"llvm.fmuladd.v{a.type.count}f32"
+    kind = ir.FunctionType(a.type, [a.type] * 3)
+    function = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
+    return builder.call(function, [a, b, c])
 
 
-def _load(builder: Any, pointer: Any, size: int) -> Any:
-    return builder.load(_as_vector(builder, pointer, size), align=4)
+class _Arrays:
+    """Vectors in the array arguments of one intrinsic."""
+
+    def __init__(self, context: Any, builder: Any, signature: Any, values: Any) -> None:
+        self._builder = builder
+        self._data = [
+            context.make_array(kind)(context, builder, value).data
+            if isinstance(kind, types.Array)
+            else None
+            for kind, value in zip(signature.args, values, strict=True)
+        ]
+
+    def _at(self, array: int, index: Any, size: int) -> Any:
+        pointer = self._builder.gep(self._data[array], [index])
+        return self._builder.bitcast(pointer, _vector(size).as_pointer())
+
+    def load(self, array: int, index: Any, size: int) -> Any:
+        return self._builder.load(self._at(array, index, size), align=4)
+
+    def store(self, value: Any, array: int, index: Any) -> None:
+        self._builder.store(value, self._at(array, index, value.type.count), align=4)
 
 
-def _data(context: Any, builder: Any, kind: Any, array: Any) -> Any:
-    return context.make_array(kind)(context, builder, array).data
+def _pieces(n: int) -> list[tuple[int, int]]:
+    """First float and size (a power of two) of the vectors that cover n floats."""
+    return [(first, min(LANES, 1 << (n - first - 1).bit_length())) for first in range(0, n, LANES)]
 
 
-def _deposit(n_channels: int) -> Any:
-    """Make the intrinsic that adds one image to `n_channels` x 4 neighbouring columns."""
-    size = n_channels * BANDS
+def _deposit(channels: int, bands: int) -> Any:
+    """Make the intrinsic that adds one image to TAPS rows of bands x channels columns.
+
+    deposit(grid, at, taps, tap, between, amps, amps_at, gains, gains_at) adds, to
+    grid[at + (t * bands + b) * channels + c], amps[amps_at + b] * gains[gains_at + c] times
+    taps[tap + t] + between * taps[tap + WIDTH + t]. One channel leaves the gains out. A vector
+    covers several rows where they are narrow: their cells are neighbours.
+    """
+    columns = channels * bands
 
     @intrinsic
-    def deposit(  # type: ignore[no-untyped-def]
-        typingctx, grid, at, stride, taps, taps_at, plane, plane_at, axis, axis_at, inverse,
-        gains, gains_at,
-    ):  # fmt: skip
-        arguments = (
-            grid, at, stride, taps, taps_at, plane, plane_at, axis, axis_at, inverse,
-            gains, gains_at,
-        )  # fmt: skip
+    def deposit(typingctx, grid, at, taps, tap, between, amps, amps_at, gains, gains_at):  # type: ignore[no-untyped-def]
+        arguments = (grid, at, taps, tap, between, amps, amps_at, gains, gains_at)
 
         def codegen(context, builder, signature, values):  # type: ignore[no-untyped-def]
-            def pointer(array: int, index: Any) -> Any:
-                data = _data(context, builder, signature.args[array], values[array])
-                return builder.gep(data, [index])
-
-            bands = builder.fmul(
-                _load(builder, pointer(5, values[6]), BANDS),
-                _load(builder, pointer(7, values[8]), BANDS),
+            arrays = _Arrays(context, builder, signature, values)
+            _, at, _, tap, between, _, amps_at, _, gains_at = values
+            slope = arrays.load(2, builder.add(tap, _I64(WIDTH)), WIDTH)
+            weights = _multiply_add(
+                builder, slope, _splat(builder, between, WIDTH), arrays.load(2, tap, WIDTH)
             )
-            vector = builder.fmul(bands, _splat(builder, values[9], BANDS))
-            if n_channels > 1:
-                gain = _load(builder, pointer(10, values[11]), n_channels)
-                vector = builder.fmul(
-                    _shuffle(builder, vector, list(range(BANDS)) * n_channels),
-                    _shuffle(builder, gain, [lane // BANDS for lane in range(size)]),
-                )
-            for tap in range(TAPS):
-                weight = builder.load(pointer(3, builder.add(values[4], _I64(tap))))
-                row = builder.add(values[1], builder.mul(values[2], _I64(tap)))
-                cells = _as_vector(builder, pointer(0, row), size)
-                added = builder.fmul(_splat(builder, weight, size), vector)
-                builder.store(builder.fadd(builder.load(cells, align=4), added), cells, align=4)
+            amp = arrays.load(5, amps_at, bands)
+            image = _shuffle(builder, amp, [lane // channels % bands for lane in range(LANES)])
+            if channels > 1:
+                gain = arrays.load(7, gains_at, channels)
+                gain = _shuffle(builder, gain, [lane % channels for lane in range(LANES)])
+                image = builder.fmul(image, gain)
+            for start, size in _pieces(columns * TAPS):
+                rows = [min((start + lane) // columns, WIDTH - 1) for lane in range(size)]
+                part = _shuffle(builder, image, list(range(size)))
+                index = builder.add(at, _I64(start))
+                cells = arrays.load(0, index, size)
+                cells = _multiply_add(builder, _shuffle(builder, weights, rows), part, cells)
+                arrays.store(cells, 0, index)
             return context.get_dummy_value()
 
         return types.void(*arguments), codegen
@@ -92,32 +125,86 @@ def _deposit(n_channels: int) -> Any:
     return deposit
 
 
-deposit_1 = _deposit(1)
-"""Add an image to 1 channel x 4 bands of TAPS grid rows.
-
-deposit(grid, at, stride, taps, taps_at, plane, plane_at, axis, axis_at, inverse, gains, gains_at)
-adds taps[taps_at + t] * plane[plane_at + b] * axis[axis_at + b] * inverse * gains[gains_at + c]
-to grid[at + t * stride + 4 * c + b]. All arrays are flat float32; deposit_1 leaves gains out.
-"""
-
-deposit_4 = _deposit(4)
-"""As `deposit_1`, for 4 channels x 4 bands."""
+deposit_1x1 = _deposit(1, 1)
+deposit_1x2 = _deposit(1, 2)
+deposit_1x4 = _deposit(1, 4)
+deposit_4x1 = _deposit(4, 1)
+deposit_4x2 = _deposit(4, 2)
+deposit_4x4 = _deposit(4, 4)
 
 
 @intrinsic
-def prefetch(typingctx, grid, at):  # type: ignore[no-untyped-def]
-    """Ask for the TAPS cache lines from grid[at] on, to be written soon."""
+def weigh(typingctx, amps, at, plane, plane_at, axis, axis_at, factor):  # type: ignore[no-untyped-def]
+    """amps[at + b] = plane[plane_at + b] * axis[axis_at + b] * factor for WIDTH bands."""
+    arguments = (amps, at, plane, plane_at, axis, axis_at, factor)
 
     def codegen(context, builder, signature, values):  # type: ignore[no-untyped-def]
-        byte_pointer = ir.IntType(8).as_pointer()
-        name = "llvm.prefetch.p0"
-        kind = ir.FunctionType(ir.VoidType(), [byte_pointer, _I32, _I32, _I32])
-        function = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
-        data = _data(context, builder, signature.args[0], values[0])
-        for line in range(TAPS):
-            at = builder.add(values[1], _I64(16 * line))  # 16 float32 are one line of 64 bytes
-            target = builder.bitcast(builder.gep(data, [at]), byte_pointer)
-            builder.call(function, [target, _I32(1), _I32(3), _I32(1)])
+        arrays = _Arrays(context, builder, signature, values)
+        amp = builder.fmul(arrays.load(2, values[3], WIDTH), arrays.load(4, values[5], WIDTH))
+        arrays.store(builder.fmul(amp, _splat(builder, values[6], WIDTH)), 0, values[1])
         return context.get_dummy_value()
 
-    return types.void(grid, at), codegen
+    return types.void(*arguments), codegen
+
+
+@intrinsic
+def scale(typingctx, amps, at, coefficients, first, stride, x):  # type: ignore[no-untyped-def]
+    """amps[at + b] *= sum over p <= 4 of coefficients[first + p * stride + b] x^p, WIDTH bands."""
+    arguments = (amps, at, coefficients, first, stride, x)
+
+    def codegen(context, builder, signature, values):  # type: ignore[no-untyped-def]
+        arrays = _Arrays(context, builder, signature, values)
+        _, at, _, first, stride, x = values
+        x = _splat(builder, x, WIDTH)
+        total = None
+        for power in range(DEGREE, -1, -1):
+            index = builder.add(first, builder.mul(stride, _I64(power)))
+            term = arrays.load(2, index, WIDTH)
+            total = term if total is None else _multiply_add(builder, total, x, term)
+        arrays.store(builder.fmul(arrays.load(0, at, WIDTH), total), 0, at)
+        return context.get_dummy_value()
+
+    return types.void(*arguments), codegen
+
+
+@intrinsic
+def aim(typingctx, gains, at, base, slope, z, inverse):  # type: ignore[no-untyped-def]
+    """gains[at : at + 4] = 1, left, up, front of one image: (base + slope * z) * inverse.
+
+    base and slope hold four float32 each, of which the first does not matter.
+    """
+    arguments = (gains, at, base, slope, z, inverse)
+
+    def codegen(context, builder, signature, values):  # type: ignore[no-untyped-def]
+        arrays = _Arrays(context, builder, signature, values)
+        along = _splat(builder, values[4], CHANNELS)
+        along = builder.fmul(arrays.load(3, _I64(0), CHANNELS), along)
+        vector = builder.fadd(arrays.load(2, _I64(0), CHANNELS), along)
+        vector = builder.fmul(vector, _splat(builder, values[5], CHANNELS))
+        one = ir.Constant(_vector(CHANNELS), [1.0] * CHANNELS)
+        arrays.store(_shuffle(builder, one, [0, 5, 6, 7], vector), 0, values[1])
+        return context.get_dummy_value()
+
+    return types.void(*arguments), codegen
+
+
+@intrinsic
+def transpose(typingctx, columns, at, stride, grid, grid_at, row, gains, gains_at):  # type: ignore[no-untyped-def]
+    """columns[at + c * stride + t] = grid[grid_at + t * row + c] * gains[gains_at + t], 4 by 4."""
+    arguments = (columns, at, stride, grid, grid_at, row, gains, gains_at)
+
+    def codegen(context, builder, signature, values):  # type: ignore[no-untyped-def]
+        arrays = _Arrays(context, builder, signature, values)
+        index = [builder.add(values[4], builder.mul(values[5], _I64(t))) for t in range(4)]
+        a, b, c, d = (arrays.load(3, at, 4) for at in index)
+        low, high = [0, 4, 1, 5], [2, 6, 3, 7]
+        ac, bd = _shuffle(builder, a, low, c), _shuffle(builder, b, low, d)
+        ac_high, bd_high = _shuffle(builder, a, high, c), _shuffle(builder, b, high, d)
+        gain = arrays.load(6, values[7], 4)
+        pairs = ((ac, bd, low), (ac, bd, high), (ac_high, bd_high, low), (ac_high, bd_high, high))
+        for column, (one, two, lanes) in enumerate(pairs):
+            place = builder.add(values[1], builder.mul(values[2], _I64(column)))
+            arrays.store(builder.fmul(_shuffle(builder, one, lanes, two), gain), 0, place)
+        return context.get_dummy_value()
+
+    return types.void(*arguments), codegen

@@ -16,9 +16,11 @@ import torch
 from numpy.typing import NDArray
 
 from scenesynth.acoustics.gpu.late import late_noise
+from scenesynth.acoustics.gpu.plan import Plan, make_plan
 from scenesynth.acoustics.gpu.spectra import highpass_in_time, images_in_time
 from scenesynth.acoustics.gpu.spread import Spreader, grids_of
 from scenesynth.acoustics.gpu.tables import Work, image_tables
+from scenesynth.acoustics.grids import GUARD
 from scenesynth.acoustics.noise import BLOCK
 from scenesynth.acoustics.response import (
     Request,
@@ -28,7 +30,6 @@ from scenesynth.acoustics.response import (
     measured_response,
     settle,
 )
-from scenesynth.acoustics.spread_cpu import GUARD, Plan, make_plan
 
 T = TypeVar("T")
 

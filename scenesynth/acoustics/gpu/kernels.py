@@ -24,8 +24,8 @@ import triton
 import triton.language as tl
 
 from scenesynth.acoustics.gpu import tables
+from scenesynth.acoustics.gpu.plan import PHASES as _PHASES
 from scenesynth.acoustics.simd import TAPS as _TAPS
-from scenesynth.acoustics.spread_cpu import PHASES as _PHASES
 
 TAPS = tl.constexpr(_TAPS)
 PHASES = tl.constexpr(_PHASES)

@@ -8,9 +8,9 @@ from __future__ import annotations
 import torch
 
 from scenesynth.acoustics.gpu import tables
+from scenesynth.acoustics.gpu.plan import PHASES, pulse_table
 from scenesynth.acoustics.gpu.tables import Images
 from scenesynth.acoustics.simd import TAPS
-from scenesynth.acoustics.spread_cpu import PHASES, pulse_table
 from scenesynth.spatial.ambisonics import spherical_harmonics
 
 

@@ -12,11 +12,11 @@ from functools import lru_cache
 import scipy.fft
 import torch
 
+from scenesynth.acoustics.gpu.plan import Grid, Plan
 from scenesynth.acoustics.gpu.spread import Spreader, grids_of
 from scenesynth.acoustics.gpu.tables import ROWS_PER_M
 from scenesynth.acoustics.highpass import highpass_coefficients
 from scenesynth.acoustics.simd import TAPS
-from scenesynth.acoustics.spread_cpu import Grid, Plan
 
 RING_DB = 120.0
 """The high-pass has rung down by this where its transform wraps around."""

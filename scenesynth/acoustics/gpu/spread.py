@@ -18,9 +18,9 @@ from functools import lru_cache
 import torch
 
 from scenesynth.acoustics.gpu import tables
+from scenesynth.acoustics.gpu.plan import Grid, Plan, pulse_table
 from scenesynth.acoustics.gpu.reference import spread_reference
 from scenesynth.acoustics.gpu.tables import Images
-from scenesynth.acoustics.spread_cpu import Grid, Plan, pulse_table
 from scenesynth.spatial.ambisonics import recursion_table
 
 BIN_ROWS = 8
