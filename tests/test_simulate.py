@@ -9,6 +9,8 @@ import pytest
 
 import scenesynth as ss
 from scenesynth.errors import ConfigError, UnreachableT60Error
+from scenesynth.room.air import speed_of_sound_mps
+from scenesynth.room.model import Air
 
 PLACE: dict[str, Any] = {
     "room_m": (4.0, 3.0, 2.5),
@@ -103,3 +105,37 @@ def test_looking_at_the_source_puts_it_in_front() -> None:
 def test_bad_input_is_refused(changes: dict[str, Any], error: type, match: str) -> None:
     with pytest.raises(error, match=match):
         simulate(**changes)
+
+
+def test_sound_is_faster_in_warm_air() -> None:
+    """Unless the speed is given."""
+    open_air: dict[str, Any] = {"absorption": 1.0, "highpass_hz": 0}
+    distance_m = float(np.linalg.norm(np.subtract(PLACE["source_m"], PLACE["listener_m"])))
+    for air, speed_mps in (
+        (Air(temperature_c=-20), speed_of_sound_mps(-20)),
+        (Air(temperature_c=35), speed_of_sound_mps(35)),
+        (Air(temperature_c=35, speed_of_sound_mps=340.0), 340.0),
+    ):
+        peak = int(np.argmax(simulate(**open_air, air=air)[0]))
+        assert peak == round(distance_m / speed_mps * 32000)
+
+
+def test_a_source_looks_at_the_listener_unless_told_otherwise() -> None:
+    """A dipole has all of its direct sound ahead and none to its side."""
+    open_air: dict[str, Any] = {"absorption": 1.0, "directivity": "figure8"}
+    towards = simulate(**open_air)
+    np.testing.assert_allclose(towards, simulate(absorption=1.0), atol=1e-6)
+    x, y, _ = np.subtract(PLACE["listener_m"], PLACE["source_m"])
+    aside = np.degrees(np.arctan2(y, x)) + 90
+    turned = simulate(**open_air, source_yaw_deg=aside, source_pitch_deg=0)
+    assert np.abs(turned).max() < 1e-6 * np.abs(towards).max()
+
+
+def test_a_tail_follows_its_seed() -> None:
+    late: dict[str, Any] = {"absorption": 0.2, "length_s": 0.15, "mode": "tail"}
+    first, again, other = (simulate(**late, seed=seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    np.testing.assert_array_equal(first[:, :2400], other[:, :2400])
+    assert not np.array_equal(first, other)
+    full = simulate(**late | {"mode": "full"})
+    np.testing.assert_allclose(first[:, :1600], full[:, :1600], atol=1e-3 * np.abs(full).max())

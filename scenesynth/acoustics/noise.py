@@ -46,7 +46,7 @@ def noise_pool(sample_rate: int, band_hz: tuple[float, ...]) -> NDArray[np.float
     magnitude = POOL / np.sqrt(POOL - 2)
     spectrum = np.zeros(POOL // 2 + 1, dtype=np.complex64)
     spectrum[1:-1] = magnitude * np.exp((2j * np.pi * 2.0**-32) * words)
-    freq_hz = np.arange(POOL // 2 + 1) * (sample_rate / POOL)
+    freq_hz = np.arange(POOL // 2 + 1, dtype=np.float64) * (sample_rate / POOL)
     spectrum *= band_edge(freq_hz, sample_rate).astype(np.float32)
     pool = np.empty((BLOCKS, len(band_hz), BLOCK), dtype=np.float32)
     weights = band_weights(freq_hz, band_hz).astype(np.float32)

@@ -14,13 +14,13 @@ import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import scipy.fft
 from numpy.typing import ArrayLike, NDArray
 
 from scenesynth.acoustics.arrivals import room_tables
+from scenesynth.acoustics.directivity import pattern
 from scenesynth.acoustics.grids import GUARD, MAX_BANDS, make_plan
 from scenesynth.acoustics.highpass import highpass
 from scenesynth.acoustics.measure import Acoustics, measure
@@ -222,8 +222,6 @@ def settle(request: Request, shapes: Sequence[Shape] = ("shoebox",)) -> Settled:
     x, y, z = turn.T @ away / distance_m
     front = directivity = None
     if request.directivity != "omni":
-        from scenesynth.acoustics.directivity import pattern
-
         directivity, front = pattern(request.directivity, band_hz), _unit(request.front)
     return Settled(
         rotation=turn,
@@ -275,24 +273,18 @@ def _render(request: Request, settled: Settled) -> NDArray[np.float32]:
     room, rate, speed_mps = request.room, request.sample_rate, request.air.speed_of_sound_mps
     seam, n_samples = settled.seam, settled.n_samples
     plan = make_plan(rate, settled.n_images, settled.band_hz)
-    extras: dict[str, Any] = {}
-    if request.displacement_m:
-        extras |= {"displacement_m": request.displacement_m, "seed32": request.seed}
-    if seam:
-        extras["fade_m"] = (seam.start_s * speed_mps, seam.end_s * speed_mps)
-    fronts: tuple[Vector, ...] = ()
-    if settled.front is not None:
-        fronts = (settled.front,)
-        extras["directivity"] = settled.directivity
     spectra = channel_spectra(
         plan,
-        room_tables(room, request.source_m, request.listener_m, settled.radius_m, *fronts),
+        room_tables(room, request.source_m, request.listener_m, settled.radius_m, settled.front),
         radius_m=settled.radius_m,
         rotation=settled.rotation,
         order=request.format.order,
         attenuation_per_m=settled.attenuation_per_m,
         speed_of_sound_mps=speed_mps,
-        **extras,
+        directivity=settled.directivity,
+        displacement_m=request.displacement_m,
+        seed32=request.seed,
+        fade_m=(seam.start_s * speed_mps, seam.end_s * speed_mps) if seam else None,
     )
     ir = scipy.fft.irfft(spectra, n=plan.n_fft, axis=1, workers=1)
     if seam:

@@ -243,8 +243,7 @@ def _nodes(
     blocks = np.unique(np.round(start * (end / start) ** (np.arange(n) / (n - 1))).astype(np.int64))
     if first == 0:
         blocks = np.concatenate([[0], blocks])
-    times_s: NDArray[np.float64] = blocks * (BLOCK / sample_rate)
-    return blocks, times_s
+    return blocks, blocks.astype(np.float64) * (BLOCK / sample_rate)
 
 
 @lru_cache(maxsize=8)

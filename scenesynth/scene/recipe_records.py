@@ -392,7 +392,7 @@ class Recipe:
         default=0.08, metadata=_doc("tail: where noise takes over, after emission")
     )
     displacement_m: float = field(
-        default=0.0,
+        default=0.1,
         metadata=_doc(
             "images of three reflections and more lie farther by up to this, at random: the spread "
             "of +-5 cm against the sweeping echoes of a perfect box; 0: none"
