@@ -77,7 +77,6 @@ def test_mono_is_the_first_channel_and_bands_that_are_equal_are_one() -> None:
 @pytest.mark.usefixtures("installed")
 @pytest.mark.parametrize("name", ["cardioid", "hypercardioid", "figure8"])
 def test_a_directional_source_radiates_as_in_the_own_engine(name: str) -> None:
-    pytest.importorskip("scenesynth.acoustics.directivity")
     request = request_of(directivity=name, front=(0.3, -0.8, 0.2))
     got, want = gpu_response(request).ir, ours(request)
     cut = want.shape[1] - 150

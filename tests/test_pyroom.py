@@ -88,6 +88,21 @@ def test_all_images_of_a_box_are_those_of_the_own_engine(absorption: Any, format
     assert got.direct_delay_s == want.direct_delay_s
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"displacement_m": 0.08, "seed": 2**31 + 5},
+        {"directivity": "cardioid", "front": (0.2, -1.0, 0.3)},
+        {"directivity": "speech", "front": (-1.0, 0.5, 0.0)},
+    ],
+    ids=["displaced", "cardioid", "speech"],
+)
+def test_displacement_and_directivity_are_those_of_the_own_engine(changes: dict[str, Any]) -> None:
+    request = request_of(box(UNEVEN), **changes)
+    got, want = traced_response(request, None).ir, ours(request).ir
+    assert error_db(got, want, FS, 0.75 * FS / 2) < -65
+
+
 def test_a_box_as_a_floor_plan_or_a_mesh_is_the_same_room(tmp_path: Path) -> None:
     """Images of up to three reflections; edges and faces carry their own wall's absorption."""
     walls = dict(zip(("x0", "x1", "y0", "y1", "z0", "z1"), UNEVEN, strict=True))
@@ -301,7 +316,6 @@ def test_displacement_is_that_of_the_own_engine_and_spares_early_images() -> Non
 @pytest.mark.parametrize("name", ["cardioid", "figure8"])
 def test_a_directional_source_weights_every_image_by_where_it_leaves(name: str) -> None:
     """On axis as loud as an omnidirectional one; nothing at the null."""
-    pytest.importorskip("scenesynth.acoustics.directivity")
     towards = np.subtract(LISTENER, SOURCE)
     null = -towards if name == "cardioid" else np.cross(towards, (0, 0, 1))
     silent = box(np.ones((6, 1)))
