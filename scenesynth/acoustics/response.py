@@ -14,6 +14,7 @@ import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import scipy.fft
@@ -31,6 +32,8 @@ from scenesynth.room.model import Air, Room, Shape, Vector
 from scenesynth.scene.spec import Directivity, Mode
 from scenesynth.spatial.formats import Format
 from scenesynth.timing import stage
+
+_IDENTITY = np.eye(3)
 
 MIN_DISTANCE_M = 0.05
 """Closer than this a point source is no model of anything, and 1 / d runs away."""
@@ -233,7 +236,7 @@ def settle(request: Request, shapes: Sequence[Shape] = ("shoebox",)) -> Settled:
         n_samples=n_samples,
         n_images=n_images,
         radius_m=n_images / rate * speed_mps,
-        attenuation_per_m=energy_attenuation_per_m(band_hz, request.air),
+        attenuation_per_m=_attenuation_per_m(band_hz, request.air),
         front=front,
         directivity=directivity,
     )
@@ -331,19 +334,32 @@ def _unit(front: Vector | None) -> Vector:
 
 def _usable_bands(room: Room, sample_rate: int) -> tuple[float, ...]:
     """The bands of the room that lie below Nyquist."""
-    ratios = np.diff(np.log2(room.band_hz))
-    if len(room.band_hz) > MAX_BANDS or np.any(np.abs(ratios - 1.0) > 0.02):
+    n = _n_usable(room.band_hz, sample_rate)
+    if n is None:
         raise ValueError(
             f"room {room.id}: band_hz = {room.band_hz}; must be up to {MAX_BANDS} octave bands, "
             f"each twice the one before"
         )
-    n = sum(band < sample_rate / 2 for band in room.band_hz)
     if n == 0:
         raise ValueError(
             f"sample_rate = {sample_rate} Hz is too low: no band of room {room.id} lies below "
             f"Nyquist (lowest is {room.band_hz[0]:g} Hz); use more than {2 * room.band_hz[0]:g} Hz"
         )
     return room.band_hz[:n]
+
+
+@lru_cache(maxsize=64)
+def _n_usable(band_hz: tuple[float, ...], sample_rate: int) -> int | None:
+    """How many bands lie below Nyquist; None where they are no octave bands."""
+    ratios = np.diff(np.log2(band_hz))
+    if len(band_hz) > MAX_BANDS or np.any(np.abs(ratios - 1.0) > 0.02):
+        return None
+    return sum(band < sample_rate / 2 for band in band_hz)
+
+
+@lru_cache(maxsize=256)
+def _attenuation_per_m(band_hz: tuple[float, ...], air: Air) -> NDArray[np.float64]:
+    return energy_attenuation_per_m(band_hz, air)
 
 
 def _check(request: Request, rotation: NDArray[np.float64], distance_m: float) -> None:
@@ -359,7 +375,7 @@ def _check(request: Request, rotation: NDArray[np.float64], distance_m: float) -
             f"source_m and listener_m are {distance_m:g} m apart; must be at least "
             f"{MIN_DISTANCE_M} m"
         )
-    if rotation.shape != (3, 3) or not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-6):
+    if rotation.shape != (3, 3) or not (abs(rotation @ rotation.T - _IDENTITY) <= 1e-6).all():
         raise ValueError(f"rotation must be an orthonormal [3, 3] matrix, got {rotation.tolist()}")
     if length_s * air.speed_of_sound_mps <= distance_m:
         raise ValueError(
