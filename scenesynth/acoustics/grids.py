@@ -36,10 +36,8 @@ EDGE_START: Final = 0.95
 """The pulses' spectrum is flat up to here and falls to 0 at 1, in units of Nyquist."""
 
 GUARD: Final = 256
-"""Output samples at least kept free at the end, where pulses of early images ring around."""
-
-GUARD_S: Final = 0.008
-"""As long as the lowest bands ring loudly enough to matter."""
+"""Output samples kept free at the end, or one period of the lowest band where that is longer:
+weights without phase make early images ring ahead of time 0, around the end of a transform."""
 
 QUANTUM: Final = 1024
 """Lengths are rounded up to this many samples inside, so that few tables serve all lengths."""
@@ -105,7 +103,7 @@ def _make_plan(sample_rate: int, n_samples: int, band_hz: tuple[float, ...]) -> 
     if len(band_hz) > MAX_BANDS:
         raise ValueError(f"{len(band_hz)} bands; at most {MAX_BANDS}")
     padding = math.ceil(TAPS * 2**MAX_SHIFT / OVERSAMPLING)
-    n_fft = n_samples + max(GUARD, math.ceil(GUARD_S * sample_rate)) + padding
+    n_fft = n_samples + max(GUARD, math.ceil(sample_rate / band_hz[0])) + padding
     n_fft = _STEP * scipy.fft.next_fast_len(-(-n_fft // _STEP), real=True)
     grids = []
     last = len(band_hz)

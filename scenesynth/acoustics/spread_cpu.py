@@ -204,7 +204,7 @@ def channel_spectra(
         width=width,
     )
     x, y, z = (_axis(table, plan, width, HASH[d]) for d, table in enumerate(tables))
-    _spread(x, y, z, source, target, *cells)
+    _spread(x, y, z, source, target, tuple(cells))
     spectra = np.zeros((n_channels, plan.n_fft // 2 + 1), dtype=np.complex64)
     for grid in plan.grids:
         n_bands = len(grid.weights)
@@ -285,7 +285,7 @@ def _axis(table: AxisTable, plan: Plan, width: int, multiplier: int) -> _Axis:
 
 
 @kernel
-def _spread(x, y, z, source, target, grid0, grid1, grid2, grid3):  # type: ignore[no-untyped-def]
+def _spread(x, y, z, source, target, grids):  # type: ignore[no-untyped-def]
     """Add every image inside the sphere to the grids, by rows along z, some rows at a time."""
     n_z = len(z.hits)
     order, width = target.order, target.width
@@ -313,9 +313,9 @@ def _spread(x, y, z, source, target, grid0, grid1, grid2, grid3):  # type: ignor
     rotation = target.rotation
     height = z.offset.astype(np.float32)
     squared = source.radius * source.radius
-    first = n_z // 2
+    first = np.int64(n_z // 2)
     last = first
-    count = 0
+    count = np.int64(0)
     for i in range(len(x.hits)):
         for j in range(len(y.hits)):
             flat = x_at[i] * x_at[i] + y_at[j] * y_at[j]
@@ -373,9 +373,9 @@ def _spread(x, y, z, source, target, grid0, grid1, grid2, grid3):  # type: ignor
                 _displace(mark, hits, z.mark, z.hits, first, n, source, width, count, batch)
             count += n
             if count >= BATCH:
-                _deposit(count, batch, target, grid0, grid1, grid2, grid3)
-                count = 0
-    _deposit(count, batch, target, grid0, grid1, grid2, grid3)
+                _deposit(count, batch, target, grids)
+                count = np.int64(0)
+    _deposit(count, batch, target, grids)
 
 
 @kernel
@@ -412,58 +412,60 @@ def _fade(start, end, n, width, count, batch):  # type: ignore[no-untyped-def]
 @kernel
 def _displace(mark, hits, marks, more_hits, first, n, source, width, count, batch):  # type: ignore[no-untyped-def]
     """Send a row of images farther away, each by its own part of the displacement."""
-    amps, distance, air = batch.amps, batch.distance, source.air
+    amps, distance, farther, air = batch.amps, batch.distance, batch.between, source.air
+    row = slice(first, first + n)
+    _shares(mark, hits, marks[row], more_hits[row], source.displacement * 2.0**-32, farther)
     for k in range(n):
-        if hits + more_hits[first + k] > UNDISPLACED:
-            x = np.uint32(mark ^ marks[first + k])
-            x = np.uint32(np.uint32(x ^ (x >> np.uint32(16))) * np.uint32(0x85EBCA6B))
-            x = np.uint32(np.uint32(x ^ (x >> np.uint32(13))) * np.uint32(0xC2B2AE35))
-            x = np.uint32(x ^ (x >> np.uint32(16)))
-            farther = source.displacement * (np.float64(x) / 4294967296.0)
-            distance[count + k] += farther
-            for b in range(0, width, WIDTH):
-                scale(amps, (count + k) * width + b, air, b, width, np.float32(farther))
+        distance[count + k] += farther[k]
+    for k in range(n):
+        for b in range(0, width, WIDTH):
+            scale(amps, (count + k) * width + b, air, b, width, farther[k])
 
 
 @kernel
-def _deposit(count, batch, target, grid0, grid1, grid2, grid3):  # type: ignore[no-untyped-def]
+def _shares(mark, hits, marks, more_hits, unit, farther):  # type: ignore[no-untyped-def]
+    for k in range(len(marks)):
+        x = np.uint32(mark ^ marks[k])
+        x = np.uint32(np.uint32(x ^ (x >> np.uint32(16))) * np.uint32(0x85EBCA6B))
+        x = np.uint32(np.uint32(x ^ (x >> np.uint32(13))) * np.uint32(0xC2B2AE35))
+        x = np.uint32(x ^ (x >> np.uint32(16)))
+        moved = hits + more_hits[k] > UNDISPLACED
+        farther[k] = np.float32(np.float64(x) * unit) if moved else np.float32(0.0)
+
+
+@kernel
+def _deposit(count, batch, target, grids):  # type: ignore[no-untyped-def]
     """Add a batch of images to the grids, channels four and four."""
-    order, shifts = target.order, target.shifts
+    order, shifts, gains = target.order, target.shifts, batch.gains
     _places(count, batch.distance, target.places_per_m, batch.place, batch.fraction)
-    if order == 0:
-        _spots(0, 1, count, batch, shifts)
-        _put_1x1(grid0, count, batch, target)
-        if shifts[1] >= 0:
-            _spots(1, 2, count, batch, shifts)
-            _put_1x2(grid1, count, batch, target)
-        if shifts[2] >= 0:
-            _spots(2, 4, count, batch, shifts)
-            _put_1x4(grid2, count, batch, target, FIRST[2])
-        if shifts[3] >= 0:
-            _spots(3, 4, count, batch, shifts)
-            _put_1x4(grid3, count, batch, target, FIRST[3])
-        return
-    chunks = ((order + 1) * (order + 1) + CHANNELS - 1) // CHANNELS
-    pitch = len(batch.gains) // chunks
+    side = 1 if order == 0 else CHANNELS
+    chunks = ((order + 1) * (order + 1) + side - 1) // side
+    pitch = len(gains) // chunks
     if order > 1:
-        _harmonics(count, order, target.recursion, pitch, batch.gains)
-    _spots(0, 4, count, batch, shifts)
-    for chunk in range(chunks):
-        _put_4x1(grid0, chunk * (len(grid0) // chunks), count, batch, target, chunk * pitch)
-    if shifts[1] >= 0:
-        _spots(1, 8, count, batch, shifts)
+        _harmonics(count, order, target.recursion, pitch, gains)
+    for slot in range(len(shifts)):
+        if shifts[slot] < 0:
+            break
+        columns = SLOTS[slot] * side
+        _split(
+            count, batch.place, batch.fraction, shifts[slot], columns,
+            batch.at, batch.tap, batch.between,
+        )  # fmt: skip
+        cells = grids[slot]
         for chunk in range(chunks):
-            _put_4x2(grid1, chunk * (len(grid1) // chunks), count, batch, target, chunk * pitch)
-    if shifts[2] >= 0:
-        _spots(2, 16, count, batch, shifts)
-        for chunk in range(chunks):
-            to = chunk * (len(grid2) // chunks)
-            _put_4x4(grid2, to, count, batch, target, FIRST[2], chunk * pitch)
-    if shifts[3] >= 0:
-        _spots(3, 16, count, batch, shifts)
-        for chunk in range(chunks):
-            to = chunk * (len(grid3) // chunks)
-            _put_4x4(grid3, to, count, batch, target, FIRST[3], chunk * pitch)
+            to, gain = chunk * (len(cells) // chunks), chunk * pitch
+            if columns == 1:
+                _put_1x1(cells, count, batch, target, FIRST[slot])
+            elif columns == 2:
+                _put_1x2(cells, count, batch, target, FIRST[slot])
+            elif order == 0:
+                _put_1x4(cells, count, batch, target, FIRST[slot])
+            elif columns == 4:
+                _put_4x1(cells, to, count, batch, target, FIRST[slot], gain)
+            elif columns == 8:
+                _put_4x2(cells, to, count, batch, target, FIRST[slot], gain)
+            else:
+                _put_4x4(cells, to, count, batch, target, FIRST[slot], gain)
 
 
 @kernel
@@ -474,15 +476,6 @@ def _places(n, distance, places_per_m, place, fraction):  # type: ignore[no-unty
         whole = np.int32(exact)
         place[k] = whole
         fraction[k] = np.float32(exact - whole)
-
-
-@kernel
-def _spots(slot, columns, count, batch, shifts):  # type: ignore[no-untyped-def]
-    """Where the images lie on one grid."""
-    _split(
-        count, batch.place, batch.fraction, shifts[slot], columns,
-        batch.at, batch.tap, batch.between,
-    )  # fmt: skip
 
 
 @kernel
@@ -500,20 +493,20 @@ def _split(n, place, fraction, shift, columns, at, tap, between):  # type: ignor
 
 
 @kernel
-def _put_1x1(grid, count, batch, target):  # type: ignore[no-untyped-def]
+def _put_1x1(grid, count, batch, target, first):  # type: ignore[no-untyped-def]
     at, tap, between, amps, gains = batch.at, batch.tap, batch.between, batch.amps, batch.gains
     taps, width = target.taps, target.width
     for k in range(count):
-        amp = k * width + FIRST[0]
+        amp = k * width + first
         deposit_1x1(grid, np.int64(at[k]), taps, np.int64(tap[k]), between[k], amps, amp, gains, 0)
 
 
 @kernel
-def _put_1x2(grid, count, batch, target):  # type: ignore[no-untyped-def]
+def _put_1x2(grid, count, batch, target, first):  # type: ignore[no-untyped-def]
     at, tap, between, amps, gains = batch.at, batch.tap, batch.between, batch.amps, batch.gains
     taps, width = target.taps, target.width
     for k in range(count):
-        amp = k * width + FIRST[1]
+        amp = k * width + first
         deposit_1x2(grid, np.int64(at[k]), taps, np.int64(tap[k]), between[k], amps, amp, gains, 0)
 
 
@@ -527,11 +520,11 @@ def _put_1x4(grid, count, batch, target, first):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _put_4x1(grid, to, count, batch, target, gain):  # type: ignore[no-untyped-def]
+def _put_4x1(grid, to, count, batch, target, first, gain):  # type: ignore[no-untyped-def]
     at, tap, between, amps, gains = batch.at, batch.tap, batch.between, batch.amps, batch.gains
     taps, width = target.taps, target.width
     for k in range(count):
-        amp = k * width + FIRST[0]
+        amp = k * width + first
         deposit_4x1(
             grid, to + np.int64(at[k]), taps, np.int64(tap[k]), between[k], amps, amp,
             gains, gain + k * CHANNELS,
@@ -539,11 +532,11 @@ def _put_4x1(grid, to, count, batch, target, gain):  # type: ignore[no-untyped-d
 
 
 @kernel
-def _put_4x2(grid, to, count, batch, target, gain):  # type: ignore[no-untyped-def]
+def _put_4x2(grid, to, count, batch, target, first, gain):  # type: ignore[no-untyped-def]
     at, tap, between, amps, gains = batch.at, batch.tap, batch.between, batch.amps, batch.gains
     taps, width = target.taps, target.width
     for k in range(count):
-        amp = k * width + FIRST[1]
+        amp = k * width + first
         deposit_4x2(
             grid, to + np.int64(at[k]), taps, np.int64(tap[k]), between[k], amps, amp,
             gains, gain + k * CHANNELS,
