@@ -16,11 +16,10 @@ import torch
 from numpy.typing import NDArray
 
 from scenesynth.acoustics.gpu.late import late_noise
-from scenesynth.acoustics.gpu.plan import Plan, make_plan
 from scenesynth.acoustics.gpu.spectra import highpass_in_time, images_in_time
-from scenesynth.acoustics.gpu.spread import Spreader, grids_of
+from scenesynth.acoustics.gpu.spread import Spreader
 from scenesynth.acoustics.gpu.tables import Work, image_tables
-from scenesynth.acoustics.grids import GUARD
+from scenesynth.acoustics.grids import GUARD, Plan, make_plan
 from scenesynth.acoustics.noise import BLOCK
 from scenesynth.acoustics.response import (
     Request,
@@ -67,7 +66,7 @@ class Group(NamedTuple):
     def rows(self) -> int:
         """Responses per chunk."""
         columns = (self.order + 1) ** 2 * 4
-        largest = max(grid.n_rows * len(grid.weights) for grid in grids_of(self.plan()))
+        largest = max(grid.n_rows * len(grid.weights) for grid in self.plan().grids)
         at_most = CHUNK_BYTES // (columns * largest)
         return max(1, min(ROWS, 1 << max(at_most.bit_length() - 1, 0)))
 

@@ -14,7 +14,7 @@ Roofline for an H200, first-order Ambisonics, seven bands, recipe gram in full: 
 response and 3.3 responses a scene make 180,000 images; 28 columns x 6 taps = 168 additions each,
 30 million a scene, in 4 million sectors. At one sector per clock and slice the L2 (96 slices, at
 1.7 GHz) takes 160 G sectors/s: 25 us a scene; at one word per clock and slice 190 us. A chunk of 16
-responses has grids of 30 MB, which stay in the L2 of 50 MB. `scenesynth bench gpu` measures it.
+responses has grids of some 15 MB, which stay in the L2. `scenesynth bench gpu` measures it.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call"
@@ -24,12 +24,15 @@ import triton
 import triton.language as tl
 
 from scenesynth.acoustics.gpu import tables
-from scenesynth.acoustics.gpu.plan import PHASES as _PHASES
+from scenesynth.acoustics.grids import PHASES as _PHASES
 from scenesynth.acoustics.simd import TAPS as _TAPS
+from scenesynth.acoustics.simd import WIDTH as _WIDTH
+from scenesynth.acoustics.spread_cpu import UNDISPLACED as _UNDISPLACED
 
 TAPS = tl.constexpr(_TAPS)
+WIDTH = tl.constexpr(_WIDTH)
 PHASES = tl.constexpr(_PHASES)
-LEAD = tl.constexpr(_TAPS - _TAPS // 2 + 1)
+LEAD = tl.constexpr(_TAPS // 2 + 1)
 RADIUS_2 = tl.constexpr(tables.RADIUS_2)
 ROWS_PER_M = tl.constexpr(tables.ROWS_PER_M)
 DISPLACEMENT_M = tl.constexpr(tables.DISPLACEMENT_M)
@@ -39,7 +42,7 @@ SIZE_Z = tl.constexpr(tables.SIZE_Z)
 LISTENER_Z = tl.constexpr(tables.LISTENER_Z)
 SEED = tl.constexpr(tables.SEED)
 N_NUMBERS = tl.constexpr(tables.N_NUMBERS)
-REGULAR_HOPS = tl.constexpr(3)
+UNDISPLACED = tl.constexpr(_UNDISPLACED)
 
 
 @triton.jit
@@ -68,12 +71,12 @@ def _arrivals(
     offset, mark, hops, numbers, response, entry_x, entry_y, entries, live, flat_2,
     DISPLACED: tl.constexpr,
 ):  # fmt: skip
-    """Offset along z, distance, distance of arrival, and which images lie inside the sphere."""
+    """Offset along z, distance, how much farther an image seems, and which lie in the sphere."""
     z = tl.load(offset + entries, mask=live, other=0.0)
     distance_2 = flat_2 + z * z
     live = live & (distance_2 <= tl.load(numbers + response * N_NUMBERS + RADIUS_2))
     distance = tl.sqrt(tl.where(live, distance_2, 1.0))
-    arrival = distance
+    farther = tl.zeros_like(distance)
     if DISPLACED:
         most = tl.load(numbers + response * N_NUMBERS + DISPLACEMENT_M)
         seed = tl.load(numbers + response * N_NUMBERS + SEED).to(tl.int64)
@@ -85,9 +88,9 @@ def _arrivals(
         bits = bits ^ (bits >> 16)
         before = tl.load(hops + entry_x) + tl.load(hops + entry_y)
         count = tl.load(hops + entries, mask=live, other=0) + before
-        farther = most * (bits.to(tl.float64) * (1.0 / 4294967296.0))
-        arrival = tl.where(count >= REGULAR_HOPS, distance + farther, distance)
-    return z, distance, arrival, live
+        share = bits.to(tl.float64) * (1.0 / 4294967296.0)
+        farther = tl.where(count > UNDISPLACED, most * share, 0.0)
+    return z, distance, farther, live
 
 
 @triton.jit
@@ -110,21 +113,24 @@ def loudness_kernel(
     for first in range(low, high, BLOCK):
         place = first + tl.arange(0, BLOCK)
         entries = entry_z + place
-        _z, distance, arrival, live = _arrivals(
+        _z, distance, farther, live = _arrivals(
             offset, mark, hops, numbers, response, entry_x, entry_y, entries, place < high, flat_2,
             DISPLACED,
         )  # fmt: skip
         amplitude = plane * tl.load(loudest + entries, mask=live, other=0.0)
         steps = tl.ceil(amplitude / distance.to(tl.float32)).to(tl.int64)
-        bins = (arrival * rate).to(tl.int32) // BIN_ROWS
+        bins = ((distance + farther) * rate).to(tl.int32) // BIN_ROWS
         tl.atomic_add(sums + response * n_bins + bins, steps, mask=live, sem="relaxed")
 
 
 @triton.jit
 def _deposit(cells, first_row, phase, taps, values, column, live, n_columns, row_stride):
     """Add `values` [images, columns], rounded, times the pulse to TAPS rows of the grid."""
+    line = phase.to(tl.int32)
+    between = (phase - line).to(tl.float32)
     for tap in tl.static_range(TAPS):
-        weight = tl.load(taps + phase * TAPS + tap)
+        weight = tl.load(taps + line * (2 * WIDTH) + tap)
+        weight += between * tl.load(taps + line * (2 * WIDTH) + (WIDTH + tap))
         steps = tl.floor(values * weight[:, None] + 0.5).to(tl.int32)
         row = (first_row + tap).to(tl.int64) * row_stride
         mask = live[:, None] & (column < n_columns)[None, :]
@@ -133,8 +139,8 @@ def _deposit(cells, first_row, phase, taps, values, column, live, n_columns, row
 
 @triton.jit
 def spread_kernel(
-    cells, offset, amplitude, facing, mark, hops, numbers, turn, pattern, scale, recursion, taps,
-    reach_x, reach_y, reach_z, n_rows, n_bands, first_band, decimation,
+    cells, offset, amplitude, facing, mark, hops, numbers, turn, pattern, attenuation, scale,
+    recursion, taps, reach_x, reach_y, reach_z, n_rows, n_bands, first_band, coarser,
     ORDER: tl.constexpr, GRID_BANDS: tl.constexpr, COLUMNS: tl.constexpr, BLOCK: tl.constexpr,
     DIRECTED: tl.constexpr, DISPLACED: tl.constexpr, FADED: tl.constexpr,
 ):  # fmt: skip
@@ -145,6 +151,7 @@ def spread_kernel(
         scale: steps per unit of amplitude. Shape: [responses], float32.
         recursion: factors of the harmonics beyond the first order, float32.
         n_bands, first_band: bands of the tables, and the first one of this grid.
+        coarser: how much lower the grid's rate is than that of the finest.
         COLUMNS: power of two that holds the columns of a tile: channels x bands up to first order,
             the bands of one channel beyond it.
     """
@@ -160,7 +167,7 @@ def spread_kernel(
     cells += response * n_rows * row_stride
     plane = tl.load(amplitude + entry_x * n_bands + band)
     plane *= tl.load(amplitude + entry_y * n_bands + band) * tl.load(scale + response)
-    rate = tl.load(numbers + response * N_NUMBERS + ROWS_PER_M) / decimation
+    rate = tl.load(numbers + response * N_NUMBERS + ROWS_PER_M) / coarser
     if ORDER == 1:
         # Channels Y, Z, X are the components 1, 2, 0 of the direction.
         axis = turn + response * 9 + channel % 3
@@ -170,14 +177,14 @@ def spread_kernel(
     for first in range(low, high, BLOCK):
         place = first + tl.arange(0, BLOCK)
         entries = entry_z + place
-        z, distance, arrival, live = _arrivals(
+        z, distance, farther, live = _arrivals(
             offset, mark, hops, numbers, response, entry_x, entry_y, entries, place < high, flat_2,
             DISPLACED,
         )  # fmt: skip
         inverse = (1.0 / distance).to(tl.float32)
-        position = arrival * rate
+        position = (distance + farther) * rate
         whole = position.to(tl.int32)
-        phase = ((position - whole) * PHASES + 0.5).to(tl.int32)
+        phase = (position - whole) * PHASES
         band_at = entries[:, None] * n_bands + band[None, :]
         values = plane[None, :] * tl.load(amplitude + band_at, mask=live[:, None], other=0.0)
         weight = inverse
@@ -187,6 +194,10 @@ def spread_kernel(
             risen = tl.minimum(tl.maximum((distance - from_m) * per_m, 0.0), 1.0)
             weight *= tl.sqrt(1.0 - risen).to(tl.float32)
         values *= weight[:, None]
+        if DISPLACED:
+            # Air and amplitude are those of the place where the image lies.
+            per_m = tl.load(attenuation + response * n_bands + band).to(tl.float32) * 0.5
+            values *= tl.exp(per_m[None, :] * farther.to(tl.float32)[:, None])
         if DIRECTED:
             faced = tl.load(facing + entry_x) + tl.load(facing + entry_y)
             cosine = (faced + tl.load(facing + entries, mask=live, other=0.0)) * inverse

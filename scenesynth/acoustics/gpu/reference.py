@@ -8,9 +8,10 @@ from __future__ import annotations
 import torch
 
 from scenesynth.acoustics.gpu import tables
-from scenesynth.acoustics.gpu.plan import PHASES, pulse_table
 from scenesynth.acoustics.gpu.tables import Images
-from scenesynth.acoustics.simd import TAPS
+from scenesynth.acoustics.grids import PHASES, pulse_table
+from scenesynth.acoustics.simd import TAPS, WIDTH
+from scenesynth.acoustics.spread_cpu import UNDISPLACED
 from scenesynth.spatial.ambisonics import spherical_harmonics
 
 
@@ -19,7 +20,7 @@ def spread_reference(
     *,
     n_rows: int,
     bands: slice,
-    decimation: int,
+    shift: int,
     order: int,
     dtype: torch.dtype = torch.float32,
 ) -> torch.Tensor:
@@ -27,7 +28,7 @@ def spread_reference(
 
     Args:
         bands: those of the tables that the grid holds.
-        decimation: how much coarser than two samples per output sample it is.
+        shift: the grid's rate is that of the finest over 2^shift.
         dtype: of gains and sums.
     """
     n_bands = images.amplitude[0, :, bands].shape[1]
@@ -35,12 +36,12 @@ def spread_reference(
     cells = images.amplitude.new_zeros((len(images.numbers), n_rows * columns), dtype=dtype)
     for response, flat in enumerate(cells):
         if images.numbers[response, tables.RADIUS_2] > 0:
-            _spread_one(images, response, flat.view(n_rows, columns), bands, decimation, order)
+            _spread_one(images, response, flat.view(n_rows, columns), bands, shift, order)
     return cells.view(len(cells), n_rows, -1, n_bands)
 
 
 def _spread_one(
-    images: Images, r: int, grid: torch.Tensor, bands: slice, decimation: int, order: int
+    images: Images, r: int, grid: torch.Tensor, bands: slice, shift: int, order: int
 ) -> None:
     number = images.numbers[r].tolist()
     i, j, k = _inside(images, r, number[tables.RADIUS_2])
@@ -57,12 +58,16 @@ def _spread_one(
     turned = vectors / distance[:, None] @ images.turn[r].view(3, 3)
     harmonics = torch.from_numpy(spherical_harmonics(turned.cpu().numpy(), order)).to(grid)
     columns = (harmonics[:, :, None] * gains[:, None, :]).flatten(1)
-    position = _arrival_m(images, r, number, (i, j, k), distance) * (
-        number[tables.ROWS_PER_M] / decimation
-    )
+    farther = _farther_m(images, r, number, (i, j, k))
+    air = images.attenuation_per_m[r, bands] / 2 * farther[:, None]
+    columns *= torch.exp(air).to(grid.dtype).repeat(1, harmonics.shape[1])
+    position = (distance + farther) * (number[tables.ROWS_PER_M] / 2**shift)
     whole = position.to(torch.int64)
-    phase = ((position - whole) * PHASES + 0.5).to(torch.int64)
-    pulses = torch.from_numpy(pulse_table()).to(grid).view(-1, TAPS)[phase]
+    phase = (position - whole) * PHASES
+    line = phase.to(torch.int64)
+    table = torch.from_numpy(pulse_table()).to(grid).view(PHASES, 2, WIDTH)[line]
+    between = (phase - line).to(grid.dtype)
+    pulses = table[:, 0] + between[:, None] * table[:, 1]
     for tap in range(TAPS):
         row = whole + (TAPS - TAPS // 2 + 1 + tap)
         grid.index_add_(0, row, columns * pulses[:, tap, None])
@@ -77,14 +82,10 @@ def _inside(images: Images, r: int, radius_2: float) -> tuple[torch.Tensor, ...]
     return i, j + wide[0], k + wide[0] + wide[1]
 
 
-def _arrival_m(
-    images: Images,
-    r: int,
-    number: list[float],
-    entries: tuple[torch.Tensor, ...],
-    distance: torch.Tensor,
+def _farther_m(
+    images: Images, r: int, number: list[float], entries: tuple[torch.Tensor, ...]
 ) -> torch.Tensor:
-    """How far away each image seems to lie by its arrival: late ones are displaced."""
+    """How much farther away each image seems to lie by its arrival: late ones are displaced."""
     i, j, k = entries
     bits = images.mark[r].to(torch.int64)
     word = (bits[i] ^ bits[j] ^ bits[k] ^ int(number[tables.SEED])) & 0xFFFFFFFF
@@ -92,5 +93,5 @@ def _arrival_m(
     word = ((word ^ (word >> 13)) * 0xC2B2AE35) & 0xFFFFFFFF
     share = (word ^ (word >> 16)).to(torch.float64) / 2**32
     hops = images.hops[r]
-    late = hops[i] + hops[j] + hops[k] >= 3
-    return torch.where(late, distance + number[tables.DISPLACEMENT_M] * share, distance)
+    late = hops[i] + hops[j] + hops[k] > UNDISPLACED
+    return torch.where(late, number[tables.DISPLACEMENT_M] * share, 0.0)

@@ -12,9 +12,9 @@ from functools import lru_cache
 import scipy.fft
 import torch
 
-from scenesynth.acoustics.gpu.plan import Grid, Plan
-from scenesynth.acoustics.gpu.spread import Spreader, grids_of
+from scenesynth.acoustics.gpu.spread import Spreader
 from scenesynth.acoustics.gpu.tables import ROWS_PER_M
+from scenesynth.acoustics.grids import Grid, Plan
 from scenesynth.acoustics.highpass import highpass_coefficients
 from scenesynth.acoustics.simd import TAPS
 
@@ -26,11 +26,10 @@ def images_in_time(spreader: Spreader, plan: Plan) -> torch.Tensor:
     """Sum of all images, without a high-pass. Shape: [responses, channels, plan.n_fft]."""
     images = spreader.images
     spectra = None
-    for grid in grids_of(plan):
+    for grid in plan.grids:
         cells, worth = spreader.grid(plan, grid)
-        step_m = grid.decimation / images.numbers[:, ROWS_PER_M]
-        bands = slice(grid.bands.start, grid.bands.start + len(grid.weights))
-        exponent = images.attenuation_per_m[:, bands] * step_m[:, None] / -2
+        step_m = 2.0**grid.shift / images.numbers[:, ROWS_PER_M]
+        exponent = images.attenuation_per_m[:, grid.bands] * step_m[:, None] / -2
         rows = torch.arange(-TAPS, grid.n_rows - TAPS, device=worth.device)
         gain = torch.exp(exponent[:, :, None] * rows) * worth[:, None, None]
         turned = cells.permute(0, 2, 3, 1)

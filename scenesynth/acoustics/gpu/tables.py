@@ -17,10 +17,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from scenesynth.acoustics.grids import OVERSAMPLING
 from scenesynth.acoustics.response import Request, Settled
-
-HASH_OF_AXIS = (0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D)
-"""Factors that turn the three axis indices of an image into one hash."""
+from scenesynth.acoustics.spread_cpu import HASH
 
 # Columns of the numbers of a response, float64.
 RADIUS_2, ROWS_PER_M, DISPLACEMENT_M, FADE_FROM_M, FADE_PER_M, SIZE_Z, LISTENER_Z, SEED = range(8)
@@ -145,7 +144,7 @@ def _numbers(request: Request, settled: Settled) -> tuple[float, ...]:
     fade_m = seam.end_s * speed_mps - fade_from_m if seam else math.inf
     return (
         settled.radius_m * settled.radius_m,
-        2.0 * request.sample_rate / speed_mps,
+        OVERSAMPLING * request.sample_rate / speed_mps,
         request.displacement_m,
         fade_from_m,
         1.0 / fade_m,
@@ -173,7 +172,7 @@ def _axis(d: int, reach: int, values: dict[str, torch.Tensor]) -> tuple[torch.Te
     wall = values["reflection"][:, d, :, None, :]
     amplitude = wall[:, 0] ** low[:, None] * wall[:, 1] ** high[:, None]
     facing = torch.where(even, -front, front) * offset
-    mark = n * HASH_OF_AXIS[d] & 0xFFFFFFFF
+    mark = n * HASH[d] & 0xFFFFFFFF
     rows = (len(size), -1)
     return (
         offset,

@@ -30,7 +30,7 @@ from scenesynth.acoustics.gpu.batch import (
 )
 from scenesynth.acoustics.gpu.late import late_noise
 from scenesynth.acoustics.gpu.spectra import highpass_in_time, images_in_time
-from scenesynth.acoustics.gpu.spread import Spreader, grids_of, has_kernels
+from scenesynth.acoustics.gpu.spread import Spreader, has_kernels
 from scenesynth.acoustics.gpu.tables import Work as ResponseWork
 from scenesynth.acoustics.gpu.tables import image_tables
 from scenesynth.acoustics.noise import BLOCK
@@ -167,8 +167,8 @@ class Bench:
         }
         if has_kernels(self.device):
             steps["bound"] = lambda: ready.loudness(plan)
-        for grid in grids_of(plan):
-            name = f"spread, {len(grid.weights)} bands at 1/{grid.decimation}"
+        for grid in plan.grids:
+            name = f"spread, {len(grid.weights)} bands at 1/{1 << grid.shift}"
             steps[name] = partial(ready.grid, plan, grid)
         steps["spread and transforms"] = lambda: images_in_time(ready, plan)
         ir = torch.zeros((rows, (group.order + 1) ** 2, group.n_samples), device=self.device)
@@ -181,7 +181,7 @@ class Bench:
         out: dict[str, Any] = {"rows": rows, "used": len(chunk), "n_images": group.n_images}
         out["ms"] = {name: 1e3 * self._timed(step, 0.1) for name, step in steps.items()}
         if self.device.type == "cuda":
-            finest = grids_of(plan)[0]
+            finest = plan.grids[0]
             out["sweep_ms"] = {}
             for block, warps in SWEEP:
                 cut = partial(spreader(block=block, warps=warps).grid, plan, finest)
@@ -293,7 +293,7 @@ def work_of(requests: Sequence[Request]) -> dict[str, int]:
         plan = Group.plan(group_of(ResponseWork(request, settled)))
         images += inside
         additions += inside * TAPS * n_channels * len(settled.band_hz)
-        cells = sum(grid.n_rows * len(grid.weights) for grid in grids_of(plan))
+        cells = sum(grid.n_rows * len(grid.weights) for grid in plan.grids)
         samples = length_bucket(settled.n_samples)
         moved += 4 * n_channels * (6 * cells + 2 * plan.n_fft + 6 * samples)
     return {"images": images, "additions": additions, "bytes": moved}
