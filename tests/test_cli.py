@@ -23,6 +23,7 @@ from scenesynth.cli import main
 from scenesynth.cli.app import counted, pairs, plural, span, table
 from scenesynth.cli.live import Counter
 from scenesynth.errors import ConfigError, CorruptShardError, StoreError
+from scenesynth.scene.spec import SceneSpec
 
 SMALL = ["--sample-rate", "8000", "--duration", "2", "--seed", "3", "--workers", "1"]
 
@@ -586,3 +587,13 @@ def test_exit_codes_tell_a_wrong_command_from_failed_work(error: Exception, code
     from scenesynth.cli.app import exit_code
 
     assert exit_code(error) == code
+
+
+@pytest.mark.parametrize("mode", ["full", "tail"])
+def test_rir_sets_the_mode_of_the_scenes(clips: Path, tmp_path: Path, mode: str) -> None:
+    out = tmp_path / mode
+    size = ["--scenes", "1", "--shard-scenes", "1"]
+    result = call(*render_command(clips, out, "--format", "mono", *size, "--rir", mode))
+    assert result.exit_code == 0, result.output
+    scene = open_dataset(out)[0]
+    assert SceneSpec.from_json(scene.spec_json).mode == mode
