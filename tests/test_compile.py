@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numba
 import numpy as np
@@ -14,7 +15,7 @@ from store_helpers import FOA, make_info, make_scene
 
 import scenesynth as ss
 from scenesynth import jit
-from scenesynth.acoustics import highpass, measure, spread_cpu
+from scenesynth.acoustics import highpass, measure, noise, spread_cpu, tail
 from scenesynth.acoustics.compile import compile_responses
 from scenesynth.render import convolve_kernels
 from scenesynth.render.compile import compile_rendering
@@ -74,10 +75,12 @@ def test_whatever_is_rendered_every_kernel_has_one_signature(format: str, sample
     """So that nothing is left to compile while scenes are rendered."""
     compile_responses()
     place = {"room_m": (4, 3, 2.5), "source_m": (1, 1, 1.5), "listener_m": (3, 2, 1.2)}
+    asked: dict[str, Any] = {"rt60_s": 0.2, "format": format, "sample_rate": sample_rate}
     for highpass_hz in (0.0, 30.0):
-        ss.simulate_rir(
-            **place, rt60_s=0.2, format=format, sample_rate=sample_rate, highpass_hz=highpass_hz
-        )
+        ss.simulate_rir(**place, **asked, highpass_hz=highpass_hz)
+    ss.simulate_rir(
+        **place, **asked, mode="tail", directivity="speech", displacement_m=0.1, scattering=0.3
+    )
     for kernel in (
         spread_cpu._spread,
         spread_cpu._take_columns,
@@ -86,6 +89,11 @@ def test_whatever_is_rendered_every_kernel_has_one_signature(format: str, sample
         measure._decay,
         decay_kernels.predict,
         decay_kernels.solve,
+        decay_kernels.late_moments,
+        noise._fill_words,
+        noise._fill_starts,
+        tail._factor,
+        tail._add_noise,
     ):
         assert len(kernel.signatures) == 1
 
