@@ -217,7 +217,7 @@ def test_the_kernel_spreads_as_the_reference_does(
 def test_the_kernel_gives_the_responses_of_the_cpu(
     interpreted: Mapping[str, NDArray[Any]],
 ) -> None:
-    requests = [small_request("mono", 0.008), small_request("mono", 0.008, size=0.8)]
+    requests = [small_request("mono", 0.005), small_request("mono", 0.005, size=0.8)]
     for got, want in zip(interpreted["both"], shoebox_responses(requests), strict=True):
         assert difference_db(got, want.ir) < -80
     assert np.array_equal(interpreted["both"][1], interpreted["alone"])

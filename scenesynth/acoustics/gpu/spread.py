@@ -38,7 +38,8 @@ UNIT = 2.0**24
 BLOCK = 32
 """Images of a row that a program adds at a time."""
 
-WARPS = 2
+CELLS_OF_A_THREAD = 4
+"""Cells of its tile that a thread holds; with more, registers run short."""
 
 
 def has_kernels(device: torch.device) -> bool:
@@ -64,7 +65,7 @@ class Spreader:
         displaced: bool,
         faded: bool,
         block: int = BLOCK,
-        warps: int = WARPS,
+        warps: int | None = None,
     ) -> None:
         self.images, self.order = images, order
         self._block, self._warps = block, warps
@@ -98,6 +99,7 @@ class Spreader:
         images = self.images
         n_channels = (self.order + 1) ** 2
         at_once = n_bands * (n_channels if self.order <= 1 else 1)
+        columns = 1 << (at_once - 1).bit_length()
         device = images.offset_m.device
         cells = torch.zeros(
             (len(scale), grid.n_rows, n_channels, n_bands), dtype=torch.int32, device=device
@@ -124,10 +126,10 @@ class Spreader:
             2**grid.shift,
             ORDER=self.order,
             GRID_BANDS=n_bands,
-            COLUMNS=1 << (at_once - 1).bit_length(),
+            COLUMNS=columns,
             BLOCK=self._block,
             **self._flags,
-            num_warps=self._warps,
+            num_warps=self._warps or max(1, columns * self._block // (32 * CELLS_OF_A_THREAD)),
             enable_fp_fusion=False,
         )
         return cells

@@ -44,8 +44,8 @@ from scenesynth.scene.spec import Mode, SceneSpec
 from scenesynth.spatial.formats import parse_format
 
 Say = Callable[[str], None]
-SWEEP = ((16, 1), (16, 2), (32, 1), (32, 2), (32, 4), (64, 2), (64, 4))
-"""Images and warps of a program of the spread kernel."""
+SWEEP = ((16, 1), (16, 2), (32, 1), (32, 2), (32, 4), (32, 8), (64, 4), (64, 8))
+"""Images and warps of a program of the spread kernel, tried on the widest grid."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,10 +181,10 @@ class Bench:
         out: dict[str, Any] = {"rows": rows, "used": len(chunk), "n_images": group.n_images}
         out["ms"] = {name: 1e3 * self._timed(step, 0.1) for name, step in steps.items()}
         if self.device.type == "cuda":
-            finest = plan.grids[0]
+            widest = max(plan.grids, key=lambda grid: len(grid.weights))
             out["sweep_ms"] = {}
             for block, warps in SWEEP:
-                cut = partial(spreader(block=block, warps=warps).grid, plan, finest)
+                cut = partial(spreader(block=block, warps=warps).grid, plan, widest)
                 out["sweep_ms"][f"{block} images, {warps} warps"] = 1e3 * self._timed(cut, 0.1)
         return out
 
