@@ -112,6 +112,7 @@ def late_field(
         times_s,
         _octant_harmonics(math.isqrt(n_channels) - 1),
         source_power,
+        band_hz=band_hz,
     )
     return factored(
         covariance,

@@ -245,7 +245,6 @@ def late_covariance(
     source_power: ArrayLike | None = None,
     *,
     band_hz: Sequence[float] | None = None,
-    places_m: tuple[Vector, Vector] | None = None,
 ) -> NDArray[np.float64]:
     """Power and directional covariance of the late field per second, in the room's frame.
 
@@ -270,20 +269,12 @@ def late_covariance(
         source_power: power that the source sends towards `octant_directions`, mean over the eight
             mirror images of each; 1 everywhere by default. Shape: [bands, n].
         band_hz: centres of the bands; by default waves are infinitely short.
-        places_m: of source and listener, whose share in grazing waves counts; by default they are
-            where people usually are.
 
     Returns:
         Shape: [bands, times, K, K] with K = (order + 1)^2.
     """
     from scenesynth.room import decay_kernels, grazing
 
-    size = np.array(size_m, dtype=np.float64)
-    profile = np.empty((len(size), grazing.PROFILE))
-    if places_m is None:
-        grazing.usual_profile(size, profile)
-    else:
-        grazing.place_profile(size, *np.array(places_m, dtype=np.float64), profile)
     gains = np.asarray(harmonics, dtype=np.float64)
     first, second = even_pairs(gains.shape[1])
     walls = np.array(absorption, dtype=np.float64, order="C")
@@ -292,14 +283,13 @@ def late_covariance(
     power = np.ones((walls.shape[1], len(gains))) if source_power is None else source_power
     short = np.full(walls.shape[1], np.inf)
     decay_kernels.late_moments(
-        size,
+        np.array(size_m, dtype=np.float64),
         walls,
         np.array(attenuation_per_m, dtype=np.float64),
         float(speed_of_sound_mps),
         short if band_hz is None else np.array(band_hz, dtype=np.float64),
         (*decay_kernels.nodes(decay_kernels.LATE_NODES), grazing.fresnel_table()),
         times,
-        profile,
         np.ascontiguousarray((gains[:, first] * gains[:, second]).T),
         np.array(power, dtype=np.float64, order="C"),
         moments,

@@ -382,14 +382,13 @@ def _newton_steps(away, slopes, mixture, steps):  # type: ignore[no-untyped-def]
 
 @kernel
 def late_moments(  # type: ignore[no-untyped-def]
-    size, walls, air, speed, band_hz, tables, times, profile, products, power, moments
+    size, walls, air, speed, band_hz, tables, times, products, power, moments
 ):
     """Write (4 pi c / V) < product * power * kept energy > for every product of harmonics.
 
     Args:
         tables: `nodes` and the table of `grazing`.
         times: seconds, above 0. Shape: [times].
-        profile: see `grazing`. Shape: [3, PROFILE].
         products: at the nodes. Shape: [pairs, n].
         power: Shape: [bands, n].
         moments: Shape: [bands, pairs, times].
@@ -411,6 +410,8 @@ def late_moments(  # type: ignore[no-untyped-def]
     kept = np.empty((3, 2, int(longest / size.min()) + 3))
     decayed, damped = np.empty((n, n_times)), np.empty(n_times)
     gammas, gains = np.empty(3), np.empty((7, n_times))
+    profile = np.empty((3, PROFILE))
+    usual_profile(size, profile)
     density = 4.0 * math.pi * speed / (size[0] * size[1] * size[2])
     for band in range(len(moments)):
         for axis in range(3):

@@ -79,16 +79,6 @@ def usual_profile(size, profile):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def place_profile(size, source, listener, profile):  # type: ignore[no-untyped-def]
-    """Write W_l - 1 for one source and one listener. Shape: [3, PROFILE]."""
-    for axis in range(3):
-        for n in range(PROFILE):
-            turn = 2.0 * math.pi * (n + 1) / size[axis]
-            at_source = 1.0 + math.cos(turn * source[axis])
-            profile[axis, n] = at_source * (1.0 + math.cos(turn * listener[axis])) - 1.0
-
-
-@kernel
 def _strength_between(n, low, high):  # type: ignore[no-untyped-def]
     """Mean of 2 cos^2(pi n x) for x in [low, high]."""
     turn = 2.0 * math.pi * n
