@@ -104,16 +104,19 @@ def late_field(
     """
     first = int(seam.start_s * sample_rate) // BLOCK
     blocks, times_s = _nodes(first, -(-n_samples // BLOCK), sample_rate)
-    covariance = late_covariance(
+    what = (
         room.size_m,
-        np.array(room.absorption)[:, : len(band_hz)],
-        attenuation_per_m,
+        tuple(wall[: len(band_hz)] for wall in room.absorption),
+        band_hz,
+        tuple(attenuation_per_m.tolist()),
         speed_of_sound_mps,
-        times_s,
-        _octant_harmonics(math.isqrt(n_channels) - 1),
-        source_power,
-        band_hz=band_hz,
+        tuple(times_s.tolist()),
+        math.isqrt(n_channels) - 1,
     )
+    if source_power is None:
+        covariance = _shared_covariance(*what)
+    else:
+        covariance = _covariance(*what, source_power)
     return factored(
         covariance,
         blocks,
@@ -231,6 +234,33 @@ def octant_power(directivity: NDArray[np.float64], front: Vector) -> NDArray[np.
     even = [np.convolve(amplitude, amplitude)[::2] for amplitude in directivity]
     power: NDArray[np.float64] = np.array(even) @ np.array(means)
     return power
+
+
+def _covariance(
+    size_m: Vector,
+    absorption: tuple[tuple[float, ...], ...],
+    band_hz: tuple[float, ...],
+    attenuation_per_m: tuple[float, ...],
+    speed_of_sound_mps: float,
+    times_s: tuple[float, ...],
+    order: int,
+    source_power: NDArray[np.float64] | None = None,
+) -> NDArray[np.float64]:
+    """See `late_covariance`. Shape: [bands, times, K, K]."""
+    return late_covariance(
+        size_m,
+        absorption,
+        attenuation_per_m,
+        speed_of_sound_mps,
+        times_s,
+        _octant_harmonics(order),
+        source_power,
+        band_hz=band_hz,
+    )
+
+
+_shared_covariance = lru_cache(maxsize=16)(_covariance)
+"""All omnidirectional sources of a room have one late field, wherever they and the listener are."""
 
 
 @lru_cache(maxsize=256)
