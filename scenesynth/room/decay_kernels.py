@@ -180,9 +180,16 @@ def _energy(lower, own, upper, mixture, tables, step, gains, energy):  # type: i
         falls[k] = _exp(falls[k])
     part, groups = np.empty(n), np.empty(len(ends) - 1)
     m0, m1, m2, m3, m4 = mixture
+    alone = m2 == 1.0
     for t in range(len(energy)):
-        _mix(amplitudes[:n], amplitudes[n : 2 * n], amplitudes[2 * n :], m0, m1, m2, m3, m4, part)
-        _multiply(amplitudes, falls)
+        if alone:
+            _square(amplitudes[n : 2 * n], part)
+            _multiply(amplitudes[n : 2 * n], falls[n : 2 * n])
+        else:
+            _mix(
+                amplitudes[:n], amplitudes[n : 2 * n], amplitudes[2 * n :], m0, m1, m2, m3, m4, part
+            )
+            _multiply(amplitudes, falls)
         for group in range(len(groups)):
             groups[group] = _sum(part, ends[group], ends[group + 1])
         at = math.sqrt(t / (len(energy) - 1)) * _GAIN_STEPS
@@ -205,6 +212,12 @@ def _mix(lower, own, upper, m0, m1, m2, m3, m4, energy):  # type: ignore[no-unty
     for k in range(len(energy)):
         a, b, c = lower[k], own[k], upper[k]
         energy[k] = m0 * a * a + b * (m1 * a + m2 * b + m3 * c) + m4 * c * c
+
+
+@kernel
+def _square(amplitudes, energy):  # type: ignore[no-untyped-def]
+    for k in range(len(energy)):
+        energy[k] = amplitudes[k] * amplitudes[k]
 
 
 @kernel
@@ -459,19 +472,21 @@ def _weigh(decayed, ends, gains):  # type: ignore[no-untyped-def]
     What grazing waves lack is taken from all directions of the volume alike: taken from their own
     it could leave less than nothing there, and no covariance.
     """
-    for k in range(decayed.shape[1]):
-        volume, lacking = 0.0, 0.0
-        for d in range(ends[1]):
-            volume += decayed[d, k]
-        for group in range(1, len(gains)):
-            for d in range(ends[group], ends[group + 1]):
-                if gains[group, k] < 0.0:
-                    lacking -= decayed[d, k] * gains[group, k]
-                decayed[d, k] *= max(gains[group, k], 0.0)
-        if lacking > 0.0:
-            left = max(1.0 - lacking / volume, 0.1)
-            for d in range(ends[1]):
-                decayed[d, k] *= left
+    volume, left = np.zeros(decayed.shape[1]), np.zeros(decayed.shape[1])
+    for d in range(ends[1]):
+        for k in range(len(volume)):
+            volume[k] += decayed[d, k]
+    for group in range(1, len(gains)):
+        for d in range(ends[group], ends[group + 1]):
+            for k in range(len(left)):
+                energy = decayed[d, k] * gains[group, k]
+                left[k] += min(energy, 0.0)
+                decayed[d, k] = max(energy, 0.0)
+    for k in range(len(left)):
+        left[k] = max(1.0 + left[k] / max(volume[k], 1e-200), 0.1)
+    for d in range(ends[1]):
+        for k in range(len(left)):
+            decayed[d, k] *= left[k]
 
 
 @kernel
