@@ -132,11 +132,10 @@ def response_spectra(grid: Grid, responses: Sequence[Signal]) -> list[Signal]:
     for first, response in zip(ends, responses, strict=False):
         if (taps := response.shape[1]) > grid.n_taps:
             raise ValueError(f"response has {taps} taps; the grid holds {grid.n_taps}")
-        signals[first : first + len(response), :taps] = response
+        into = signals[first : first + len(response), :taps]
+        np.multiply(response, np.float32(1.0 / grid.n_fft), out=into)  # undoes the inverse's n
     spectra = np.empty((len(signals), 2 * grid.n_fft), np.float32)
-    scale = 1.0 / grid.n_fft  # of the inverse transform
-    tables = transform(grid.n_fft)
-    channel_transforms(tables, signals.reshape(-1), n_taps, scale, spectra.reshape(-1))
+    channel_transforms(transform(grid.n_fft), signals.reshape(-1), n_taps, spectra.reshape(-1))
     return [spectra[first:last] for first, last in pairwise(ends)]
 
 

@@ -37,8 +37,8 @@ def block_transforms(tables, signal, block, spectra):  # type: ignore[no-untyped
 
 
 @kernel
-def channel_transforms(tables, signals, n_taps, scale, spectra):  # type: ignore[no-untyped-def]
-    """Spectra of real signals, times `scale`.
+def channel_transforms(tables, signals, n_taps, spectra):  # type: ignore[no-untyped-def]
+    """Spectra of real signals.
 
     One signal per lane: two would leave rounding errors in each other.
 
@@ -50,14 +50,11 @@ def channel_transforms(tables, signals, n_taps, scale, spectra):  # type: ignore
     n1, n2 = tables.n1, tables.n2
     n = n1 * n2
     rows = np.empty(n1 * (n2 + 1) * ROW, dtype=np.float32)
-    factor = np.float32(scale)
     for base in range(0, len(signals) // n_taps, LANES):
         rows[:] = 0.0
         for k in range(0, n_taps, LANES):
             transpose(signals, base * n_taps + k, n_taps, rows, (k + k // n2) * ROW, ROW)
         forward(tables, rows)
-        for k in range(len(rows)):
-            rows[k] *= factor
         for k in range(0, n, LANES):
             for part in range(2):
                 at = (k + k // n2) * ROW + part * LANES
