@@ -1,6 +1,7 @@
 """How fast whole scenes are made: sampled, rendered, encoded and committed.
 
     python benchmarks/render.py
+    python benchmarks/render.py --set mode=full --processes 1 2 3
     python benchmarks/render.py --sources CLIPS --noise CLIPS --scenes 512 --json
 
 Runs the pipeline that `scenesynth render` runs, into a temporary folder, once per number of
@@ -152,6 +153,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--recipe", default="gram")
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE")
     parser.add_argument("--format", default="foa")
     parser.add_argument("--sources", action="append", default=[], help="default: built-in clips")
     parser.add_argument("--noise", action="append", default=[])
@@ -161,7 +163,8 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=1)
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
-    recipe = load_recipe(asked.recipe)
+    changes = [(name, value) for name, _, value in (item.partition("=") for item in asked.set)]
+    recipe = load_recipe(asked.recipe, changes)
     corpora = Corpora.open(asked.sources, asked.noise)
     corpora = prepare_for_rendering(corpora, recipe.sample_rate)
     ensure_compiled()
@@ -180,8 +183,10 @@ def main() -> None:
         print(json.dumps({"recipe": asked.recipe, "format": asked.format, **machine,
                           "results": rates}, indent=1))  # fmt: skip
         return
-    print(f"recipe {asked.recipe}, {asked.format}, {platform.machine()}, {os.cpu_count()} cores, "
-          f"load {load:.1f} before the start")  # fmt: skip
+    print(
+        f"recipe {asked.recipe}, {recipe.mode}, {asked.format}, {platform.machine()}, "
+        f"{os.cpu_count()} cores, load {load:.1f} before the start"
+    )
     print(table(results))
 
 
