@@ -15,7 +15,7 @@ from store_helpers import FOA, make_info, make_scene
 
 import scenesynth as ss
 from scenesynth import jit
-from scenesynth.acoustics import highpass, measure, noise, spread_cpu, tail
+from scenesynth.acoustics import highpass, measure, noise, octaves, spread_cpu, tail
 from scenesynth.acoustics.compile import compile_responses
 from scenesynth.render import convolve_kernels
 from scenesynth.render.compile import compile_rendering
@@ -86,7 +86,9 @@ def test_whatever_is_rendered_every_kernel_has_one_signature(format: str, sample
         spread_cpu._take_columns,
         spread_cpu._add_bands,
         highpass._filter,
-        measure._decay,
+        measure._decays,
+        octaves.remaining_broadband,
+        octaves.remaining_in_bands,
         decay_kernels.predict,
         decay_kernels.solve,
         decay_kernels.late_moments,

@@ -5,10 +5,9 @@ regression between -5 and -25 dB (T20), -5 and -35 dB (T30), 0 and -10 dB (EDT),
 to 60 dB. A rendered response has no noise but ends: the energy after its end is added back as that
 of an exponential with the level and slope of the last half (the standard's correction C).
 
-The octave filters have the magnitude of a sixth-order Butterworth band-pass and zero phase, applied
-to one spectrum; each band is brought back at no higher a rate than it needs. "Broadband" is
-everything above the lower edge of the lowest band: below it the positive reflection factors of
-image sources pile up energy that says nothing about the room.
+The filters are sixth-order Butterworth (`octaves`). "Broadband" is everything above the lower edge
+of the lowest band: below it the positive reflection factors of image sources pile up energy that
+says nothing about the room.
 
 Filters ring too. A band's decay that is about as short as its filter's own (bandwidth times T60 is
 4 to 5 for a lone pulse; the standard asks for 16) is not the room's and is not reported, and what
@@ -22,9 +21,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
+from scenesynth.acoustics.octaves import (
+    LANES,
+    band_filters,
+    broadband_filter,
+    record_count,
+    remaining_broadband,
+    remaining_in_bands,
+)
 from scenesynth.jit import kernel
 
 DIRECT_WINDOW_S = 0.0025
@@ -33,11 +39,11 @@ DIRECT_WINDOW_S = 0.0025
 EARLY_S = 0.05
 """Early sound of C50, after the direct arrival."""
 
-PADDING_S = 0.064
-"""Silence added before the spectrum is taken, so that the filters' ringing does not wrap."""
-
 LEAST_BANDWIDTHS = 8.0
 """Least measurable product of a band's width and decay time; its error is then about 10 %."""
+
+LEAST_EARLY_BANDWIDTHS = 9.0
+"""The same for the early decay: a lone pulse has 8.6."""
 
 LEAST_BROADBAND = 3.0
 """The same for broadband: least product of its lower edge and its decay time."""
@@ -45,9 +51,14 @@ LEAST_BROADBAND = 3.0
 MOST_DRR_DB = 28.0
 """Above this the late sound is the high-passes' ringing (-31 dB of a lone direct sound)."""
 
-QUANTUM = 1024
-FIT_POINTS = 1024
-"""Decay curves are read off at about this many points; they are smooth."""
+RINGING_S = 0.05
+"""The broadband filter rings for so long before sample 0; what is left then is nothing."""
+
+STEP_S = 0.00025
+"""Decay curves are known at points this far apart; the first after 0 is the direct arrival."""
+
+FIT_POINTS = 48
+"""A regression takes about this many of them; the curves are smooth."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,38 +90,13 @@ class Acoustics:
     direct_delay_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Band:
-    """Bins [first, first + len(gain)) of the spectrum, times gain, back at length n.
-
-    EDT, T20 and T30 below `shortest_s` are the filter's.
-    """
-
-    first: int
-    gain: NDArray[np.float32]
-    n: int
-    shortest_s: tuple[float, float, float]
-
-
 @lru_cache(maxsize=64)
-def _bands(sample_rate: int, n_fft: int, band_hz: tuple[float, ...]) -> tuple[_Band, ...]:
-    """Broadband first, then every band."""
-    freq_hz = np.arange(n_fft // 2 + 1) * sample_rate / n_fft
-    edge_hz = band_hz[0] / np.sqrt(2)
-    edge = np.maximum(freq_hz, 1e-3) / edge_hz
-    above = (1.0 / np.sqrt(1.0 + edge**-12.0)).astype(np.float32)
-    least_s = LEAST_BROADBAND / edge_hz  # the early decay lies above the ringing
-    out = [_Band(first=0, gain=above, n=n_fft, shortest_s=(0.0, least_s, least_s))]
-    for centre in band_hz:
-        first = int(centre / 4 / sample_rate * n_fft)
-        last = min(int(centre * 2.8 / sample_rate * n_fft) + 1, n_fft // 2)
-        f = np.maximum(freq_hz[first : last + 1], 1e-3) / centre
-        gain = 1.0 / np.sqrt(1.0 + (np.sqrt(2) * (f - 1.0 / f)) ** 6)
-        n = scipy.fft.next_fast_len(2 * last + 2, real=True) if last < n_fft // 2 else n_fft
-        least_s = LEAST_BANDWIDTHS * np.sqrt(2) / centre
-        shortest_s = (least_s, least_s, least_s)
-        out.append(_Band(first=first, gain=gain.astype(np.float32), n=n, shortest_s=shortest_s))
-    return tuple(out)
+def _shortest_s(band_hz: tuple[float, ...]) -> NDArray[np.float64]:
+    """EDT, T20 and T30 below these are the filter's. Broadband first. Shape: [1 + bands, 3]."""
+    # The early decay of the broadband lies above the ringing.
+    broadband = np.array([0.0, 1.0, 1.0]) * LEAST_BROADBAND * np.sqrt(2) / band_hz[0]
+    least = np.array([LEAST_EARLY_BANDWIDTHS, LEAST_BANDWIDTHS, LEAST_BANDWIDTHS])
+    return np.vstack([broadband, np.outer(np.sqrt(2) / np.array(band_hz), least)])
 
 
 def measure(
@@ -125,118 +111,142 @@ def measure(
         pressure: the W channel. Shape: [samples].
         band_hz: octave-band centres below Nyquist.
     """
-    quantised = -(-len(pressure) // QUANTUM) * QUANTUM + int(PADDING_S * sample_rate)
-    n_fft = scipy.fft.next_fast_len(quantised, real=True)
-    n_fft += n_fft % 2
-    spectrum = scipy.fft.rfft(pressure, n=n_fft, workers=1)
-    length_s = len(pressure) / sample_rate
-    rows = []
-    for band in _bands(sample_rate, n_fft, band_hz):
-        part = np.zeros(band.n // 2 + 1, dtype=np.complex64)
-        part[band.first : band.first + len(band.gain)] = (
-            spectrum[band.first : band.first + len(band.gain)] * band.gain
-        )
-        signal = scipy.fft.irfft(part, n=band.n, workers=1)
-        result = np.empty(5)
-        _decay(signal, band.n * sample_rate / n_fft, direct_delay_s, length_s, result)
-        result[:3][result[:3] < band.shortest_s] = np.nan
-        rows.append(result)
-    broadband, *bands = rows
-    edt, t20, t30 = (tuple(float(row[k]) for row in bands) for k in range(3))
-    rt60 = tuple(b if np.isnan(a) else a for a, b in zip(t30, t20, strict=True))
+    signal = np.ascontiguousarray(pressure, dtype=np.float32)
+    step = max(1, round(STEP_S * sample_rate))
+    arrival = min(int(direct_delay_s * sample_rate), len(signal) - 1)
+    offset = min(arrival % step or step, len(signal))
+    n_records = record_count(len(signal), offset, step)
+    place = max(1 + (arrival - offset) // step, 0), step / sample_rate
+    found = [_broadband(signal, sample_rate, band_hz[0], offset, step, n_records, place)]
+    remaining = np.empty((n_records, LANES))
+    for coefficients, gains in zip(*band_filters(sample_rate, band_hz), strict=True):
+        remaining_in_bands(signal, coefficients, gains, offset, step, remaining)
+        found.append(np.empty((LANES, 5)))
+        _decays(remaining, *place, found[-1])
+    rows = np.concatenate(found)[: 1 + len(band_hz)]
+    times = rows[:, :3]
+    times[times < _shortest_s(band_hz)] = np.nan
+    edt, t20, t30 = times.T.tolist()
+    rt60 = [b if math.isnan(a) else a for a, b in zip(t30, t20, strict=True)]
     return Acoustics(
         band_hz=band_hz,
-        rt60_s=rt60,
-        t20_s=t20,
-        t30_s=t30,
-        edt_s=edt,
-        rt60_broadband_s=float(broadband[1] if np.isnan(broadband[2]) else broadband[2]),
-        edt_broadband_s=float(broadband[0]),
-        c50_db=float(broadband[3]),
-        drr_db=math.inf if broadband[4] > MOST_DRR_DB else float(broadband[4]),
+        rt60_s=tuple(rt60[1:]),
+        t20_s=tuple(t20[1:]),
+        t30_s=tuple(t30[1:]),
+        edt_s=tuple(edt[1:]),
+        rt60_broadband_s=rt60[0],
+        edt_broadband_s=edt[0],
+        c50_db=float(rows[0, 3]),
+        drr_db=math.inf if rows[0, 4] > MOST_DRR_DB else float(rows[0, 4]),
         direct_delay_s=direct_delay_s,
     )
 
 
+def _broadband(
+    signal: NDArray[np.float32],
+    sample_rate: int,
+    lowest_hz: float,
+    offset: int,
+    step: int,
+    n_records: int,
+    place: tuple[int, float],
+) -> NDArray[np.float64]:
+    """As a row of `_decays`. Shape: [1, 5]."""
+    remaining = np.empty((n_records, 1))
+    found = np.empty((1, 5))
+    rows, gain = broadband_filter(sample_rate, lowest_hz)
+    silence = np.zeros(round(RINGING_S * sample_rate), dtype=np.float32)
+    remaining_broadband(signal, silence, rows, gain, offset, step, remaining)
+    _decays(remaining, *place, found)
+    return found
+
+
 @kernel
-def _decay(signal, rate, direct_s, length_s, out):  # type: ignore[no-untyped-def]
-    """Write EDT, T20, T30, C50 and DRR of a band signal to `out`; NaN where out of range."""
-    n = min(len(signal), int(length_s * rate))
-    start = min(int(direct_s * rate), n - 1)
-    energy = np.empty(n + 1)
-    energy[n] = 0.0
-    for k in range(n - 1, -1, -1):
-        energy[k] = energy[k + 1] + np.float64(signal[k]) * np.float64(signal[k])
-    total = energy[0]
+def _decays(remaining, arrival, step_s, out):  # type: ignore[no-untyped-def]
+    """Write EDT, T20, T30, C50 and DRR of every lane; NaN where out of range.
+
+    Args:
+        remaining: energy from each record on. Shape: [records, lanes].
+        arrival: record of the direct sound.
+        out: Shape: [lanes, 5].
+    """
     out[:] = np.nan
-    if total <= 0.0:
-        return
-    out[3] = _ratio_db(energy, start + EARLY_S * rate, total)
-    out[4] = _ratio_db(energy, start + DIRECT_WINDOW_S * rate, total)
-    step = max(1, (n - start) // FIT_POINTS)
-    seconds = step / rate
-    level = np.empty((n - start) // step)
-    tail = _tail_energy(energy, start, n)
-    _levels(energy, start, step, tail, level)
-    floor_db = 10.0 * np.log10(max(tail / (total + tail), 1e-30))
-    if floor_db < -13.0:
-        out[0] = _fit(level, seconds, 0.0, -10.0)
-    if floor_db < -28.0:
-        out[1] = _fit(level, seconds, -5.0, -25.0)
-    if floor_db < -38.0:
-        out[2] = _fit(level, seconds, -5.0, -35.0)
+    for lane in range(len(out)):
+        energy = remaining[:, lane]
+        if energy[0] <= 0.0:
+            continue
+        out[lane, 3] = _ratio_db(energy, arrival + EARLY_S / step_s)
+        out[lane, 4] = _ratio_db(energy, arrival + DIRECT_WINDOW_S / step_s)
+        tail = _tail_energy(energy, arrival)
+        floor = tail / (energy[0] + tail)
+        if floor < 0.05:
+            out[lane, 0] = _fit(energy, arrival, tail, 0.0, -10.0) * step_s
+        if floor < 10.0**-2.8:
+            out[lane, 1] = _fit(energy, arrival, tail, -5.0, -25.0) * step_s
+        if floor < 10.0**-3.8:
+            out[lane, 2] = _fit(energy, arrival, tail, -5.0, -35.0) * step_s
 
 
 @kernel
-def _ratio_db(energy, at, total):  # type: ignore[no-untyped-def]
-    """Energy before sample `at` over the energy from there on, in dB."""
-    if at >= len(energy) or energy[int(at)] <= 0.0:
+def _ratio_db(energy, at):  # type: ignore[no-untyped-def]
+    """Energy before record `at` over the energy from there on, in dB."""
+    record = int(at + 0.5)
+    if record >= len(energy) or energy[record] <= 0.0:
         return np.inf
-    late = energy[int(at)]
-    return 10.0 * np.log10(max(total - late, 1e-30) / late)
+    late = energy[record]
+    return 10.0 * math.log10(max(energy[0] - late, 1e-30) / late)
 
 
 @kernel
-def _levels(energy, start, step, tail, level):  # type: ignore[no-untyped-def]
-    """Decay curve in dB at every `step` samples from `start`, with `tail` beyond the end."""
-    total = energy[0] + tail
-    for k in range(len(level)):
-        level[k] = 10.0 * np.log10(max(energy[start + k * step] + tail, 1e-30) / total)
-
-
-@kernel
-def _tail_energy(energy, start, n):  # type: ignore[no-untyped-def]
+def _tail_energy(energy, start):  # type: ignore[no-untyped-def]
     """Energy beyond the end, if the fall from the third to the last quarter goes on.
 
     A geometric series: every quarter beyond has the last one's energy times their ratio.
     """
-    quarter = (n - start) // 4
-    last = energy[n - quarter]
-    if last <= 0.0:
+    last = len(energy) - 1
+    quarter = (last - start) // 4
+    if quarter == 0 or energy[last - quarter] <= 0.0:
         return 0.0
-    third = energy[n - 2 * quarter] - last
-    return last / max(third / last - 1.0, 0.01)
+    fourth = energy[last - quarter]
+    third = energy[last - 2 * quarter] - fourth
+    return fourth / max(third / fourth - 1.0, 0.01)
 
 
 @kernel
-def _fit(level, seconds, top, bottom):  # type: ignore[no-untyped-def]
-    """Time for 60 dB by regression of `level` between `top` and `bottom` dB; NaN if not reached."""
-    first = 0
-    while first < len(level) and level[first] > top:
-        first += 1
-    last = first
-    while last < len(level) and level[last] >= bottom:
-        last += 1
-    n = last - first
-    if last == len(level) or n < 3:
+def _fit(energy, start, tail, top_db, bottom_db):  # type: ignore[no-untyped-def]
+    """Records for 60 dB by regression between two levels; NaN if the lower one is not reached.
+
+    The level is that of energy + tail, relative to the whole.
+    """
+    total = energy[0] + tail
+    first = _below(energy, start, total * 10.0 ** (0.1 * top_db) - tail)
+    stop = _below(energy, first, total * 10.0 ** (0.1 * bottom_db) - tail)
+    n = min(stop - first, FIT_POINTS)
+    if stop >= len(energy) - 1 or n < 3:
         return np.nan
-    mean = 0.0
-    for k in range(first, last):
-        mean += level[k]
-    mean /= n
-    centre = 0.5 * (n - 1)
-    slope = 0.0
+    level = 0.0  # in nepers of energy
+    away = 0.0
+    product = 0.0
+    spread = 0.0
     for k in range(n):
-        slope += (k - centre) * (level[first + k] - mean)
-    slope *= 12.0 / (n * (n * n - 1.0) * seconds)
-    return -60.0 / slope if slope < 0.0 else np.nan
+        x = float((2 * k + 1) * (stop - first) // (2 * n))  # the middle of one of n equal stretches
+        y = math.log((energy[first + int(x)] + tail) / total)
+        level += y
+        away += x
+        product += x * y
+        spread += x * x
+    slope = (product - away * level / n) / (spread - away * away / n)
+    return -6.0 * math.log(10.0) / slope if slope < 0.0 else np.nan
+
+
+@kernel
+def _below(energy, first, bound):  # type: ignore[no-untyped-def]
+    """The first record from `first` on with no more than `bound`; the last one if there is none."""
+    low, high = first, len(energy) - 1
+    while low < high:
+        middle = (low + high) // 2
+        if energy[middle] > bound:
+            low = middle + 1
+        else:
+            high = middle
+    return low
