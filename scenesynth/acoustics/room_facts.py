@@ -13,7 +13,7 @@ from scenesynth.acoustics.measure import Acoustics, measure
 from scenesynth.room import decay, eyring
 from scenesynth.room.air import energy_attenuation_per_m
 from scenesynth.room.measured import MeasuredRoom
-from scenesynth.room.model import OCTAVE_BANDS_HZ, WALLS, Air, Room, Vector
+from scenesynth.room.model import OCTAVE_BANDS_HZ, Air, Room, Vector
 from scenesynth.seeds import rng
 
 LOOKED_AT: Final = 16
@@ -53,7 +53,10 @@ def room_facts(room: Room, air: Air) -> RoomFacts:
     if room.shape == "shoebox":
         t60_s = _predicted(room.size_m, room.absorption, room.band_hz, air)
         weights = np.maximum(np.array(room.absorption).mean(axis=1), 1e-3)
-        shortest_s, longest_s = reachable_t60_s(room.size_m, room.band_hz, air, weights.tolist())
+        shortest_s, longest_s = (
+            tuple(ends.tolist())
+            for ends in decay.reachable_t60_s(room.size_m, room.band_hz, air, weights.tolist())
+        )
     else:
         t60_s = tuple(float(value) for value in eyring.eyring_t60_s(room, air))
     middle = [t for t, band in zip(t60_s, room.band_hz, strict=True) if 400 < band < 1200]
@@ -68,26 +71,6 @@ def room_facts(room: Room, air: Air) -> RoomFacts:
         schroeder_hz=2000 * math.sqrt(float(np.mean(middle or t60_s)) / volume_m3),
         mixing_s=math.sqrt(volume_m3) / 1000,
     )
-
-
-def reachable_t60_s(
-    size_m: Vector, band_hz: Sequence[float], air: Air, wall_weights: Sequence[float] | None = None
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Shortest and longest T60 per band that `absorption_for_t60` can give."""
-    from scenesynth.room.decay_kernels import MAX_ABSORPTION
-
-    weights = np.ones(len(WALLS)) if wall_weights is None else np.array(wall_weights)
-    ends = (MAX_ABSORPTION / weights.min(), decay.MIN_ABSORPTION / weights.mean())
-    shortest, longest = (
-        _predicted(
-            size_m,
-            np.minimum(np.outer(weights, np.full(len(band_hz), scale)), MAX_ABSORPTION),
-            band_hz,
-            air,
-        )
-        for scale in ends
-    )
-    return shortest, longest
 
 
 def check_box(room: Room, air: Air, sample_rate: int = 24000) -> list[Acoustics]:
@@ -147,7 +130,5 @@ def _predicted(
     size_m: Vector, absorption: Any, band_hz: Sequence[float], air: Air
 ) -> tuple[float, ...]:
     attenuation = energy_attenuation_per_m(np.array(band_hz), air)
-    found = decay.predicted_t60_s(
-        size_m, absorption, attenuation, air.speed_of_sound_mps, band_hz
-    )
+    found = decay.predicted_t60_s(size_m, absorption, attenuation, air.speed_of_sound_mps, band_hz)
     return tuple(float(value) for value in found)
