@@ -436,6 +436,19 @@ def test_an_edited_card_is_noticed() -> None:
     shutil.rmtree(room.folder)
 
 
+@pytest.mark.parametrize("name", ["", ".", "a/b", "a@b", "a\nb", " a", "a" * 201, "\udce4"])
+def test_a_name_that_no_folder_or_recipe_could_have_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"own: name .*; give another one \(--name\)"):
+        import_room(recorded(SOURCES[:3]), name)
+
+
+def test_a_silent_pressure_channel_is_refused() -> None:
+    given = recorded(SOURCES[:3])
+    given.responses[1, 0] = 0
+    with pytest.raises(ConfigError, match="response 1: channel 0 is silent"):
+        import_room(given, "silent")
+
+
 def test_source_and_listener_at_one_place_are_refused() -> None:
     given = recorded(SOURCES[:3])
     at_one = given.source_m.copy()

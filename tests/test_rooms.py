@@ -286,6 +286,11 @@ def test_fit_check_measures_what_it_rendered() -> None:
     assert plain["t60_measured_s"][4] == pytest.approx(0.2, rel=0.1)
 
 
+def test_fit_check_of_a_room_that_cannot_be_rendered_says_so() -> None:
+    message = refused("rooms", "fit", "--size", "0.03,0.03,0.03", "--rt60", "0.01", "--check")
+    assert "--check: --size 0.03,0.03,0.03 cannot be rendered: " in message
+
+
 # --- plain files ---
 
 
@@ -348,7 +353,12 @@ def test_wrong_tables_and_files_are_named(tmp_path: Path) -> None:
     assert "has no rows" in message("file,source_x,source_y,source_z\n")
     full = "file,source_x,source_y,source_z\n"
     assert "row 1: source_y = 'two'; must be a number" in message(f"{full}0.wav,1,two,3\n")
-    assert "row 1: source_z = None; must be a number" in message(f"{full}0.wav,1,2\n")
+    assert "row 1 has 3 values; expected 4" in message(f"{full}0.wav,1,2\n")
+    assert "row 1 has 5 values; expected 4" in message(f"{full}0.wav,1,2,3,4\n")
+    placed = f"{full.strip()},listener_x,listener_y,listener_z\n"
+    assert "row 1 has 5 values; expected 7" in message(f"{placed}0.wav,1,2,3,4\n")
+    twice = f"{full.strip()},source_x\n"
+    assert "column source_x is there twice" in message(f"{twice}0.wav,1,2,3,4\n")
     assert "none.wav: no such file" in message(f"{full}none.wav,1,2,3\n")
     (tmp_path / "text.wav").write_text("no audio")
     assert "text.wav: cannot be decoded" in message(f"{full}text.wav,1,2,3\n")
@@ -357,6 +367,10 @@ def test_wrong_tables_and_files_are_named(tmp_path: Path) -> None:
     single = "source_x,source_y,source_z\n1,2,3\n"
     assert "does not say its rate" in message(single, tmp_path / "a.npy")
     assert "holds 2 responses, but" in message(single, tmp_path / "a.npy", 24000)
+    header = {"descr": "<f4", "fortran_order": False, "shape": (1, 4, 10**15)}
+    with (tmp_path / "huge.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+    assert "huge.npy: cannot be read" in message(single, tmp_path / "huge.npy", 24000)
     np.save(tmp_path / "b.npy", np.zeros((1, 100, 4)))
     assert "expected real numbers" in message(single, tmp_path / "b.npy", 24000)
     soundfile.write(tmp_path / "slow.wav", np.ones((50, 4)), 8000)

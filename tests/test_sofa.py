@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from measured_helpers import RATE, SOURCES, Sofa, recorded, sofa_of
@@ -138,6 +139,26 @@ def _two_rates(sofa: Sofa) -> None:
     sofa.set("Data.SamplingRate", [24000, 48000, 24000], Units="hertz")
 
 
+def _no_rate(sofa: Sofa) -> None:
+    sofa.set("Data.SamplingRate", [np.nan], Units="hertz")
+
+
+def _no_emitters(sofa: Sofa) -> None:
+    sofa.place("EmitterPosition", np.zeros((0, 3, 1)))
+
+
+def _far_away(sofa: Sofa) -> None:
+    sofa.place("SourcePosition", [[1, 2, 3], [2, 1e300, 1], [0, -1, 1]])
+
+
+def _late(sofa: Sofa) -> None:
+    sofa.set("Data.Delay", np.full((1, 4), 1e9))
+
+
+def _apart(sofa: Sofa) -> None:
+    sofa.set("Data.Delay", [[0, 0, 0, 2 * RATE]])
+
+
 def _no_frame(sofa: Sofa) -> None:
     sofa.place("ListenerView", [[0, 0, 1]])
 
@@ -154,6 +175,11 @@ def _no_frame(sofa: Sofa) -> None:
         (_not_a_number, "response 1 holds NaN"),
         (_silent, "response 2 is silent"),
         (_two_rates, "expected one whole number"),
+        (_no_rate, "Data.SamplingRate = [nan]; expected one whole number"),
+        (_no_emitters, "EmitterPosition has no rows"),
+        (_far_away, "source_m of response 1 = [2.0, 1e+300, 1.0]; must lie within 10000 m"),
+        (_late, "response 0: delay 41666.7 s; at most 30 s"),
+        (_apart, "response 0: delays of its channels differ: 2 s; at most 1 s"),
         (_no_frame, "ListenerView and ListenerUp span no frame"),
     ],
 )
@@ -164,6 +190,56 @@ def test_what_cannot_be_understood_is_named(
     with pytest.raises(ConfigError, match=r"a\.sofa: ") as error:
         read_sofa(sofa.write(tmp_path / "a.sofa"))
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Data.IR", "Data.SamplingRate", "Data.Delay", "SourcePosition", "ListenerView", "RoomCornerB"],
+)
+def test_a_variable_that_is_no_array_of_numbers_is_named(
+    name: str, sofa: Sofa, tmp_path: Path
+) -> None:
+    sofa.place("RoomCornerA", [[0, 0, 0]])
+    sofa.place("RoomCornerB", [[4, 3, 2]])
+    for content in ("text", None):
+        path = sofa.write(tmp_path / "a.sofa")
+        with h5py.File(path, "r+") as file:
+            attributes = dict(file[name].attrs)
+            del file[name]
+            if content is None:
+                file.create_group(name)
+            else:
+                file[name] = content
+            file[name].attrs.update(attributes)
+        with pytest.raises(ConfigError, match=rf"a\.sofa: {name} .*; expected .*numbers"):
+            read_sofa(path)
+
+
+def test_more_responses_than_memory_are_refused_unread(sofa: Sofa, tmp_path: Path) -> None:
+    path = sofa.write(tmp_path / "a.sofa")
+    with h5py.File(path, "r+") as file:
+        del file["Data.IR"]
+        file.create_dataset("Data.IR", shape=(3, 4, 10**12), dtype="f8", chunks=(1, 1, 10**5))
+    with pytest.raises(ConfigError, match=r"a\.sofa: its responses do not fit into memory"):
+        read_sofa(path)
+
+
+@pytest.mark.parametrize(("far", "units"), [(20, "feet"), (1e300, "metre")])
+def test_corners_that_cannot_be_metres_do_not_count(
+    far: float, units: str, sofa: Sofa, tmp_path: Path
+) -> None:
+    for name, values in (("RoomCornerA", [[0, 0, 0]]), ("RoomCornerB", [[far] * 3])):
+        sofa.set(name, values, Type="cartesian", Units=units)
+    assert read_sofa(sofa.write(tmp_path / "a.sofa")).corners_m is None
+
+
+def test_a_title_in_another_encoding_can_be_written_on(sofa: Sofa, tmp_path: Path) -> None:
+    path = sofa.write(tmp_path / "a.sofa")
+    with h5py.File(path, "r+") as file:
+        del file.attrs["Title"]
+        text = np.array("Aud\u00ed".encode("latin-1"), dtype=object)
+        file.attrs.create("Title", text, dtype=h5py.string_dtype("utf-8"))
+    assert read_sofa(path).title.encode("utf-8").startswith(b"Aud")
 
 
 def test_a_truncated_or_foreign_file_is_an_error(sofa: Sofa, tmp_path: Path) -> None:

@@ -99,22 +99,29 @@ def with_axes(recorded: Recorded, axes: str) -> Recorded:
 def _table(path: Path) -> list[Row]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns = [name.strip() for name in reader.fieldnames or ()]
-            rows = [dict(zip(columns, row.values(), strict=False)) for row in reader]
+            lines = [line for line in csv.reader(file) if line]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"{path}: cannot be read as csv ({error})") from None
+    columns = [name.strip() for name in lines[0]] if lines else []
     for name in columns:
         if name not in COLUMNS:
             raise ConfigError(
                 f"{path}: unknown column {name!r}{did_you_mean(name, COLUMNS)}; it knows "
                 f"{', '.join(COLUMNS)}"
             )
+    if twice := [name for name in COLUMNS if columns.count(name) > 1]:
+        raise ConfigError(f"{path}: column {twice[0]} is there twice; leave one of them out")
     if missing := [name for name in _SOURCE if name not in columns]:
         raise ConfigError(f"{path}: column {missing[0]} is missing; it needs {', '.join(_SOURCE)}")
-    if not rows:
+    if len(lines) < 2:
         raise ConfigError(f"{path}: has no rows; expected one per response")
-    return rows
+    for n, line in enumerate(lines[1:]):
+        if len(line) != len(columns):
+            raise ConfigError(
+                f"{path}: row {n + 1} has {len(line)} values; expected {len(columns)}, one for "
+                f"each of {', '.join(columns)}"
+            )
+    return [dict(zip(columns, line, strict=True)) for line in lines[1:]]
 
 
 def _numbers(
@@ -162,7 +169,7 @@ def _samples(path: Path, sample_rate: int | None) -> tuple[NDArray[np.float32], 
         raise ConfigError(f"{path}: a npy file does not say its rate; give --sample-rate")
     try:
         values = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, MemoryError) as error:
         raise ConfigError(f"{path}: cannot be read ({error})") from None
     if values.ndim == 1:
         values = values[None]
@@ -175,7 +182,8 @@ def _samples(path: Path, sample_rate: int | None) -> tuple[NDArray[np.float32], 
         )
     if values.dtype.kind == "i":
         values = values / -float(np.iinfo(values.dtype).min)
-    return values.astype(np.float32), sample_rate
+    with np.errstate(over="ignore"):  # infinity is an error of its own later on
+        return values.astype(np.float32), sample_rate
 
 
 def _stacked(responses: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:

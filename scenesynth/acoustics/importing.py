@@ -29,7 +29,15 @@ from scenesynth.acoustics.direct import (
     direct_time_s,
 )
 from scenesynth.errors import ConfigError
-from scenesynth.room.measured import Card, Kind, MeasuredRoom, Pairs, checksum, write_room
+from scenesynth.room.measured import (
+    Card,
+    Kind,
+    MeasuredRoom,
+    Pairs,
+    check_name,
+    checksum,
+    write_room,
+)
 from scenesynth.room.model import Air, Vector
 from scenesynth.room.recorded import MIN_DISTANCE_M, Channels, Recorded, file_digest
 from scenesynth.spatial.conventions import Convention, ambisonic_order, to_acn_sn3d
@@ -106,6 +114,7 @@ def _import(
     sources: Sources,
     level: Level,
 ) -> Imported:
+    check_name(name)
     kind = _kind(recorded, channels)
     recorded, start_s = _undelayed(recorded)
     notes = list(recorded.notes)
@@ -230,6 +239,11 @@ def _direct(
         heard = response if omni is None else response[omni : omni + 1]
         if time_s is None:
             found = [direct_time_s(channel, rate) for channel in heard if channel.any()]
+            if not found:
+                raise ConfigError(
+                    f"response {row}: channel {omni} is silent, which should hold the pressure at "
+                    f"the listener's place; leave the response out"
+                )
             times[row] = np.mean(found)
         spectra = direct_spectra(response, rate, times[row])
         levels[row] = direct_level(spectra if omni is None else spectra[omni : omni + 1])

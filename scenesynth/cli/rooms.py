@@ -159,6 +159,7 @@ def fit(size: str, rt60: str, weights: str | None, check: bool, as_json: bool) -
     import json
 
     from scenesynth.acoustics.room_facts import check_box, medians, room_facts
+    from scenesynth.errors import ConfigError
     from scenesynth.room.decay import absorption_for_t60
     from scenesynth.room.model import OCTAVE_BANDS_HZ, Air, Room
 
@@ -172,7 +173,10 @@ def fit(size: str, rt60: str, weights: str | None, check: bool, as_json: bool) -
     facts = room_facts(room, Air())
     plain: dict[str, Any] = _box(room, facts)
     if check:
-        plain["t60_measured_s"] = medians([found.rt60_s for found in check_box(room, Air())])
+        try:
+            plain["t60_measured_s"] = medians([found.rt60_s for found in check_box(room, Air())])
+        except ValueError as error:
+            raise ConfigError(f"--check: --size {size} cannot be rendered: {error}") from None
     click.echo(json.dumps(plain) if as_json else _box_text(f"{x:g} x {y:g} x {z:g} m", plain))
     measured = plain.get("t60_measured_s", ())
     off = any(

@@ -39,7 +39,29 @@ CARD, PAIRS, RESPONSES = "room.json", "pairs.npz", "responses.npy"
 _SHOWN: Final = 16
 """Digits of the digest in a folder's name."""
 
+_LONGEST: Final = 200
+"""Bytes of a name: a folder's has up to 255, and digest and process are added."""
+
 Kind = Literal["sh", "mics", "ears"]
+
+
+def check_name(name: str) -> None:
+    """Check a name for the library, which becomes part of a folder's.
+
+    Raises:
+        ConfigError: one that no folder, or no recipe, could have.
+    """
+    if (
+        not name.isprintable()
+        or name != name.strip()
+        or not 0 < len(name.encode(errors="replace")) <= _LONGEST
+        or name.startswith(".")
+        or set("/@") & set(name)
+    ):
+        raise ConfigError(
+            f"name {name!r}: must be printable text of at most {_LONGEST} bytes without / and @, "
+            f"no dot first and no blank at an end; give another one (--name)"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +107,7 @@ class Card:
     source_digest: str = ""
 
     def __post_init__(self) -> None:
-        if not self.name or "/" in self.name or self.name.startswith("."):
-            raise ValueError(f"name = {self.name!r}; must be text without a slash")
+        check_name(self.name)
         if min(self.sample_rate, self.n_pairs, self.n_channels, self.n_samples) < 1:
             raise ValueError("sample_rate, n_pairs, n_channels and n_samples must be positive")
         if self.kind == "sh" and self.n_channels != (self.order + 1) ** 2:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,15 @@ from scenesynth.room.model import Vector
 Channels = Literal["sh", "mics", "ears", "unknown"]
 MIN_DISTANCE_M = 0.05
 """Nearer than this a source and a listener count as one place, and no direction is known."""
+
+FARTHEST_M: Final = 10_000.0
+"""Positions beyond this are in another unit, or damaged."""
+
+LATEST_S: Final = 30.0
+"""A channel later than this is a delay in another unit, or damaged: sound went 10 km meanwhile."""
+
+APART_S: Final = 1.0
+"""Channels of one response that start farther apart than this were not recorded together."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -71,7 +80,30 @@ class Recorded:
             raise ConfigError(
                 f"{self.path}: sample rate = {self.sample_rate}; must lie in [1000, 384000] Hz"
             )
+        self._check_ranges()
         return self
+
+    def _check_ranges(self) -> None:
+        for name in ("source_m", "listener_m"):
+            values = getattr(self, name)
+            row = int(np.argmax(np.abs(values).max(axis=1)))
+            if np.abs(values[row]).max() > FARTHEST_M:
+                raise ConfigError(
+                    f"{self.path}: {name} of response {row} = {values[row].tolist()}; must lie "
+                    f"within {FARTHEST_M:g} m. Are these metres?"
+                )
+        late_s = np.abs(self.delay).max(axis=1) / self.sample_rate
+        apart_s = np.ptp(self.delay, axis=1) / self.sample_rate
+        for what, found_s, most_s in (
+            ("delay", late_s, LATEST_S),
+            ("delays of its channels differ:", apart_s, APART_S),
+        ):
+            row = int(np.argmax(found_s))
+            if found_s[row] > most_s:
+                raise ConfigError(
+                    f"{self.path}: response {row}: {what} {found_s[row]:g} s; at most "
+                    f"{most_s:g} s. Are these samples?"
+                )
 
 
 def file_digest(path: Path) -> str:

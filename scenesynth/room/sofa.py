@@ -12,6 +12,7 @@ data that does not fit its positions.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from scenesynth.errors import ConfigError
 from scenesynth.room.model import Vector
-from scenesynth.room.recorded import Channels, Recorded
+from scenesynth.room.recorded import FARTHEST_M, Channels, Recorded
 
 FREE_FIELD: Final = ("SimpleFreeFieldHRIR", "FreeFieldHRIR")
 BINAURAL: Final = (*FREE_FIELD, "MultiSpeakerBRIR")
@@ -48,9 +49,14 @@ def read_sofa(path: Path) -> Recorded:
     try:
         with h5py.File(path, "r") as file:
             return _Reader(path, file).read().check()
-    except (OSError, RuntimeError, KeyError) as error:
+    except (OSError, RuntimeError, KeyError, TypeError) as error:
         raise ConfigError(
             f"{path}: is no SOFA file, or a damaged one ({error}); copy it again"
+        ) from None
+    except MemoryError:
+        raise ConfigError(
+            f"{path}: its responses do not fit into memory; split the file, or copy it again if it "
+            f"is smaller than that"
         ) from None
 
 
@@ -70,6 +76,8 @@ class _Reader:
                 f"{', '.join(CONVENTIONS)}"
             )
         emitters_m = self._positions("EmitterPosition", self._emitters(convention))
+        if not len(emitters_m):
+            raise ConfigError(f"{self.path}: EmitterPosition has no rows; expected 1 or more")
         responses = self._responses(convention, len(emitters_m))
         n, n_emitters = len(responses) // len(emitters_m), len(emitters_m)
         turned = np.einsum("nij,ej->nei", self._frame("Source", n), emitters_m)
@@ -103,6 +111,8 @@ class _Reader:
         data = self._dataset("Data.IR")
         if data.dtype.kind not in "fi":
             raise ConfigError(f"{self.path}: Data.IR holds {data.dtype}; expected real numbers")
+        if 4 * data.size > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2:
+            raise MemoryError
         if data.ndim == 3:
             if n_emitters > 1:
                 raise ConfigError(
@@ -130,8 +140,8 @@ class _Reader:
         unit = self._text(data, "Units").lower()
         if unit not in ("hertz", "hz"):
             raise ConfigError(f"{self.path}: Data.SamplingRate is in {unit!r}; expected hertz")
-        rates = np.unique(data[...])
-        if len(rates) != 1 or rates[0] != round(float(rates[0])):
+        rates = np.unique(self._values("Data.SamplingRate"))
+        if len(rates) != 1 or not float(rates[0]).is_integer():
             raise ConfigError(
                 f"{self.path}: Data.SamplingRate = {rates.tolist()}; expected one whole number"
             )
@@ -142,7 +152,7 @@ class _Reader:
         shape = (n, n_receivers, n_emitters)
         if "Data.Delay" not in self.file:
             return np.zeros((n * n_emitters, n_receivers))
-        found = np.asarray(self.file["Data.Delay"][...], dtype=np.float64)
+        found = self._values("Data.Delay")
         if found.ndim == 2:
             found = found[:, :, None]
         try:
@@ -177,12 +187,18 @@ class _Reader:
         return f"{ordering}-{norm}" if ordering == "acn" and norm in ("sn3d", "n3d") else ""
 
     def _corners(self) -> tuple[Vector, Vector] | None:
-        """Opposite corners of the room, where stated and larger than nothing."""
+        """Opposite corners of the room, where stated in metres and larger than nothing."""
         if "RoomCornerA" not in self.file or "RoomCornerB" not in self.file:
             return None
-        a, b = (np.atleast_2d(self.file[f"RoomCorner{x}"][...])[0] for x in "AB")
-        low, high = np.minimum(a, b).astype(float), np.maximum(a, b).astype(float)
-        if not np.isfinite([*low, *high]).all() or np.min(high - low) <= 0:
+        corners = [np.atleast_2d(self._values(f"RoomCorner{x}")) for x in "AB"]
+        if any(found.shape != (1, 3) for found in corners):
+            return None
+        for name in ("RoomCornerA", "RoomCornerB"):
+            units = self._text(self.file[name], "Units")
+            if units and not set(units.lower().replace(",", " ").split()) <= _METRE:
+                return None
+        low, high = np.minimum(*corners)[0], np.maximum(*corners)[0]
+        if not np.abs([low, high]).max() <= FARTHEST_M or np.min(high - low) <= 0:
             return None
         return tuple(low.tolist()), tuple(high.tolist())
 
@@ -198,7 +214,7 @@ class _Reader:
     def _positions(self, name: str, n: int | None) -> NDArray[np.float64]:
         """Cartesian metres. Shape: [rows, 3], with `n` rows where given."""
         data = self._dataset(name)
-        values = np.asarray(data[...], dtype=np.float64)
+        values = self._values(name)
         if values.ndim == 3:  # receivers and emitters may move with the measurement
             if values.shape[2] > 1 and not (values == values[:, :, :1]).all():
                 raise ConfigError(f"{self.path}: {name} moves between measurements; not supported")
@@ -243,7 +259,7 @@ class _Reader:
         axes = []
         for name, default in ((f"{who}View", (1.0, 0.0, 0.0)), (f"{who}Up", (0.0, 0.0, 1.0))):
             data = self.file.get(name)
-            values = np.atleast_2d(np.asarray(default if data is None else data[...], dtype=float))
+            values = np.atleast_2d(np.array(default) if data is None else self._values(name))
             own = kind if data is None else (self._text(data, "Type").lower() or kind)
             if own == "spherical" and data is not None:
                 values = self._cartesian(name, values, own, "degree, degree, metre")
@@ -268,11 +284,24 @@ class _Reader:
     def _dataset(self, name: str) -> Any:
         if name not in self.file:
             raise ConfigError(f"{self.path}: has no {name}; it cannot be used as a room")
-        return self.file[name]
+        data = self.file[name]
+        if not hasattr(data, "dtype"):
+            raise ConfigError(f"{self.path}: {name} is a group; expected an array of numbers")
+        return data
+
+    def _values(self, name: str) -> NDArray[np.float64]:
+        """All numbers of a variable."""
+        data = self._dataset(name)
+        if data.dtype.kind not in "fiu":
+            raise ConfigError(f"{self.path}: {name} holds {data.dtype}; expected real numbers")
+        return np.asarray(data[...], dtype=np.float64)
 
     def _text(self, at: Any, name: str) -> str:
         """A text attribute, "" where there is none; old files hold Latin-1."""
         value = at.attrs.get(name, "")
         if isinstance(value, bytes):
             return value.decode("utf-8", errors="replace").strip()
-        return value.strip() if isinstance(value, str) else ""
+        if not isinstance(value, str):
+            return ""
+        # h5py gives bytes that are no UTF-8 as lone surrogates, which nothing can write.
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace").strip()
