@@ -27,6 +27,7 @@ from scenesynth.acoustics.highpass import highpass
 from scenesynth.acoustics.measure import Acoustics, measure
 from scenesynth.acoustics.spread_cpu import channel_spectra
 from scenesynth.acoustics.tail import Field, Seam, add_noise, late_field, octant_power
+from scenesynth.errors import ConfigError
 from scenesynth.room.air import energy_attenuation_per_m
 from scenesynth.room.model import Air, Room, Shape, Vector
 from scenesynth.scene.spec import Directivity, Mode
@@ -40,6 +41,9 @@ MIN_DISTANCE_M = 0.05
 
 FADE_S = 0.005
 """Length of the cross-fade between images and noise, its middle at the mixing time."""
+
+MOST_IMAGES = 5e9
+"""More image sources of a shoebox than this take minutes: a slip, or a case for mode `tail`."""
 
 LEAST_AFTER_DIRECT_S = 0.02
 """Images rule for at least this long after the direct sound, however late that arrives."""
@@ -222,6 +226,9 @@ def settle(request: Request, shapes: Sequence[Shape] = ("shoebox",)) -> Settled:
     seam = _seam(request, direct_delay_s)
     n_samples = round(request.length_s * rate)
     n_images = math.ceil(seam.end_s * rate) if seam else n_samples
+    radius_m = n_images / rate * speed_mps
+    if room.shape == "shoebox":
+        _check_images(request, radius_m)
     x, y, z = turn.T @ away / distance_m
     front = directivity = None
     if request.directivity != "omni":
@@ -235,7 +242,7 @@ def settle(request: Request, shapes: Sequence[Shape] = ("shoebox",)) -> Settled:
         seam=seam,
         n_samples=n_samples,
         n_images=n_images,
-        radius_m=n_images / rate * speed_mps,
+        radius_m=radius_m,
         attenuation_per_m=_attenuation_per_m(band_hz, request.air),
         front=front,
         directivity=directivity,
@@ -324,6 +331,23 @@ def source_power(settled: Settled) -> NDArray[np.float64] | None:
     if settled.directivity is None or settled.front is None:
         return None
     return octant_power(settled.directivity, settled.front)
+
+
+def _check_images(request: Request, radius_m: float) -> None:
+    """Check that the images within a radius can be counted through: their ellipsoid of indices."""
+    n_images = math.pi / 6 * math.prod(1 + 2 * radius_m / length for length in request.room.size_m)
+    if n_images > MOST_IMAGES:
+        way_out = (
+            "use mode 'tail', or a shorter response (length_s)"
+            if request.mode == "full"
+            else "use a larger room, or a shorter mixing_time_s"
+        )
+        raise ConfigError(
+            f"room {request.room.id}: {' x '.join(f'{v:g}' for v in request.room.size_m)} m has "
+            f"{n_images:.2g} image sources within {radius_m:.4g} m, as mode {request.mode!r} with "
+            f"length_s = {request.length_s:g} asks for; at most {MOST_IMAGES:g}. To go on, "
+            f"{way_out}"
+        )
 
 
 def _unit(front: Vector | None) -> Vector:

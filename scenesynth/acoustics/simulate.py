@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
+from numbers import Integral, Real
 from typing import Final, get_args
 
 import numpy as np
@@ -29,6 +31,9 @@ from scenesynth.scene.spec import (
 from scenesynth.spatial.formats import Format, parse_format
 
 Absorption = float | str | Sequence[float] | Sequence[Sequence[float]] | Sequence[str]
+
+FASTEST_HZ: Final = 384000
+"""Highest sample rate, as in recipes."""
 
 _SILENCE: Final = Event(
     role="target",
@@ -111,6 +116,21 @@ def simulate_rir(
     ):
         if value not in known:
             raise ConfigError(f"{name} = {value!r} is not available; must be {', '.join(known)}")
+    for name, angle in (
+        ("yaw_deg", yaw_deg),
+        ("pitch_deg", pitch_deg),
+        ("roll_deg", roll_deg),
+        ("source_yaw_deg", source_yaw_deg or 0.0),
+        ("source_pitch_deg", source_pitch_deg or 0.0),
+    ):
+        if not isinstance(angle, Real) or not math.isfinite(angle):
+            raise ValueError(f"{name} = {angle!r}; must be a finite number of degrees")
+    if not isinstance(seed, Integral) or seed < 0:
+        raise ValueError(f"seed = {seed!r}; must be a whole number, 0 or more")
+    if not isinstance(sample_rate, Integral) or not 0 < sample_rate <= FASTEST_HZ:
+        raise ValueError(
+            f"sample_rate = {sample_rate!r}; must be a whole number of Hz, at most {FASTEST_HZ}"
+        )
     medium = air or Air()
     room = _room(_vector("room_m", room_m), rt60_s, absorption, sample_rate, medium)
     at = _vector("listener_m", listener_m)
@@ -191,7 +211,10 @@ def _source(
 
 
 def _vector(name: str, value: Sequence[float]) -> Vector:
-    values = tuple(float(v) for v in value)
+    try:
+        values = tuple(float(v) for v in value)
+    except (TypeError, ValueError):
+        values = ()
     if len(values) != 3 or not np.isfinite(values).all():
         raise ValueError(f"{name} = {value}; must be three finite numbers of metres")
     return values

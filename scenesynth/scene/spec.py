@@ -21,6 +21,10 @@ from scenesynth.records import from_json, to_json, to_plain
 from scenesynth.room.model import Air, Room, Shape, Vector
 
 SCHEMA_VERSION: Final = 1
+
+LONGEST_RESPONSE_S: Final = 120.0
+"""No room rings longer that anybody wants to hear; memory and time grow with it."""
+
 RENDER_VERSION: Final = f"2.{PREPARE_VERSION}"
 """Version of the renderer and of the preparation of clips; another one whenever the same spec would
 render to other samples."""
@@ -261,8 +265,11 @@ class SceneSpec:
                 f"sample_rate = {self.sample_rate}, n_samples = {self.n_samples}; "
                 f"both must be positive"
             )
-        if self.response_s <= 0:
-            raise ValueError(f"response_s = {self.response_s}; must be positive")
+        if not 0 < self.response_s <= LONGEST_RESPONSE_S:
+            raise ValueError(
+                f"response_s = {self.response_s}; must lie in (0, {LONGEST_RESPONSE_S:g}]. Ask for "
+                f"a shorter response, or for walls that absorb more"
+            )
         if not 0.01 <= self.mixing_time_s <= 1:
             raise ValueError(f"mixing_time_s = {self.mixing_time_s}; must lie in [0.01, 1]")
         if not 0 <= self.displacement_m <= 0.5:
