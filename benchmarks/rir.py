@@ -33,7 +33,7 @@ os.environ.setdefault("PRA_NUM_THREADS", "1")
 import numpy as np
 from numpy.typing import NDArray
 
-from scenesynth.acoustics import tail
+from scenesynth.acoustics import pileup, tail
 from scenesynth.acoustics.measure import measure
 from scenesynth.acoustics.response import Request, shoebox_responses
 from scenesynth.render.compile import ensure_compiled
@@ -115,6 +115,7 @@ def our_ms(asked: Request, repeats: int) -> tuple[float, float]:
 
     def call() -> None:
         tail._shared_covariance.cache_clear()
+        pileup._shared.cache_clear()
         shoebox_responses([asked])
 
     call()

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.signal
 from response_helpers import (
     AIR,
     FS,
@@ -217,6 +218,46 @@ def test_the_response_is_images_then_noise_without_a_step() -> None:
             for m, (start, stop) in enumerate(np.round(spans_s * FS).astype(int)):
                 power[k, m] += energy(ir[start:stop])
     np.testing.assert_allclose(10 * np.log10(power[1] / power[0]), 0.0, atol=0.3)
+
+
+@pytest.mark.parametrize("directivity", ["omni", "cardioid"])
+def test_the_images_that_end_leave_no_thump(directivity: Any) -> None:
+    """Mean over places of the difference of the modes, in the octave of 125 Hz around the seam.
+
+    What differs between places has no mean; the step in the mean pressure of the images has.
+    """
+    octave = scipy.signal.butter(3, [88.4, 176.8], "bandpass", fs=FS, output="sos")
+    places = random_places(EVEN, 60, seed=4)
+    mean, power = np.zeros(round(0.12 * FS)), 0.0
+    for n, place in enumerate(places):
+        full, tail_ = (
+            render(
+                EVEN,
+                "mono",
+                mode=mode,
+                seed=n,
+                length_s=0.12,
+                highpass_hz=30.0,
+                directivity=directivity,
+                front=(0.3, -0.8, 0.2),
+                **place,
+            ).ir[0]
+            for mode in ("full", "tail")
+        )
+        filtered = scipy.signal.sosfilt(octave, [full, tail_ - full])
+        mean += filtered[1] / len(places)
+        power += energy(filtered[0, round(0.08 * FS) : round(0.095 * FS)]) / len(places)
+    assert energy(mean[round(0.08 * FS) : round(0.095 * FS)]) < 0.25 * power  # 1.5 without it
+
+
+def test_a_source_that_radiates_no_mean_piles_up_none() -> None:
+    request = {"length_s": 0.3, "mode": "tail", "highpass_hz": 0.0}
+    omni, eight = (
+        render(EVEN, "mono", directivity=name, front=(1.0, 0.0, 0.0), **request).ir[0]
+        for name in ("omni", "figure8")
+    )
+    span = slice(round(0.083 * FS), round(0.14 * FS))
+    assert abs(eight[span].mean()) < 0.1 * omni[span].mean()
 
 
 def test_tail_decays_as_full_order_does(some_rooms: list[tuple[Room, Place, float]]) -> None:

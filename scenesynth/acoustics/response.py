@@ -5,7 +5,8 @@ source at 1 m gives 1.0 in W (on its axis, where it is directional). Directions 
 listener's frame.
 
 Mode `full` is every image within the response. Mode `tail` is every image up to the mixing time,
-then noise with the statistics of the later ones (`scenesynth.acoustics.tail`).
+then noise with the statistics of the later ones (`scenesynth.acoustics.tail`) and their mean
+(`scenesynth.acoustics.pileup`).
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ from scenesynth.acoustics.directivity import pattern
 from scenesynth.acoustics.grids import GUARD, MAX_BANDS, make_plan
 from scenesynth.acoustics.highpass import highpass
 from scenesynth.acoustics.measure import Acoustics, measure
+from scenesynth.acoustics.pileup import pile_up
 from scenesynth.acoustics.spread_cpu import channel_spectra
-from scenesynth.acoustics.tail import Field, Seam, add_noise, late_field, octant_power
+from scenesynth.acoustics.tail import Field, Seam, add_noise, late_field, octant_mean, octant_power
 from scenesynth.errors import ConfigError
 from scenesynth.room.air import energy_attenuation_per_m
 from scenesynth.room.model import Air, Room, Shape, Vector
@@ -279,7 +281,7 @@ def _seam(request: Request, direct_delay_s: float) -> Seam | None:
 
 
 def _render(request: Request, settled: Settled) -> NDArray[np.float32]:
-    """Images, the noise after them, and the high-pass over both. Shape: [channels, samples]."""
+    """Images, noise and mean after them, and the high-pass over all. Shape: [channels, samples]."""
     room, rate, speed_mps = request.room, request.sample_rate, request.air.speed_of_sound_mps
     seam, n_samples = settled.seam, settled.n_samples
     plan = make_plan(rate, settled.n_images, settled.band_hz)
@@ -304,6 +306,9 @@ def _render(request: Request, settled: Settled) -> NDArray[np.float32]:
         n = min(n_samples, images.shape[1])
         ir[:, :n] = images[:, :n]
         add_noise(ir, field_of(request, settled), rate, settled.band_hz)
+        first, swell = pile_up_of(request, settled)
+        into = ir[0, first : first + len(swell)]
+        into += swell[: len(into)]
     return highpass(ir, n_samples, request.highpass_hz, rate)
 
 
@@ -323,6 +328,22 @@ def field_of(request: Request, settled: Settled) -> Field:
         scattering=request.scattering,
         source_power=source_power(settled),
         seed=request.seed,
+    )
+
+
+def pile_up_of(request: Request, settled: Settled) -> tuple[int, NDArray[np.float32]]:
+    """The mean pressure that goes on after the images of a response in mode `tail`."""
+    assert settled.seam is not None
+    mean = None
+    if settled.directivity is not None and settled.front is not None:
+        mean = octant_mean(settled.directivity, settled.front)
+    return pile_up(
+        request.room,
+        settled.attenuation_per_m,
+        request.air.speed_of_sound_mps,
+        request.sample_rate,
+        settled.seam,
+        mean,
     )
 
 

@@ -227,13 +227,22 @@ def octant_power(directivity: NDArray[np.float64], front: Vector) -> NDArray[np.
     Returns:
         Shape: [bands, n].
     """
+    even = [np.convolve(amplitude, amplitude)[::2] for amplitude in directivity]
+    return _even_means(np.array(even), front)
+
+
+def octant_mean(directivity: NDArray[np.float64], front: Vector) -> NDArray[np.float64]:
+    """Mean amplitude towards `octant_directions` and their mirror images. Shape: [bands, n]."""
+    return _even_means(directivity[:, ::2], front)
+
+
+def _even_means(coefficients: NDArray[np.float64], front: Vector) -> NDArray[np.float64]:
+    """Mean over the eight mirror images of polynomials in the square of the cosine to the front."""
     mirrored = np.array(front) * [[1, 1, 1], [1, 1, -1], [1, -1, 1], [1, -1, -1]]
     squared = (octant_directions() @ mirrored.T) ** 2
-    degrees = directivity.shape[1]
-    means = [np.mean(squared**q, axis=1) for q in range(degrees)]
-    even = [np.convolve(amplitude, amplitude)[::2] for amplitude in directivity]
-    power: NDArray[np.float64] = np.array(even) @ np.array(means)
-    return power
+    means = [np.mean(squared**q, axis=1) for q in range(coefficients.shape[1])]
+    summed: NDArray[np.float64] = coefficients @ np.array(means)
+    return summed
 
 
 def _covariance(

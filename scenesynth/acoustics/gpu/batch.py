@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scenesynth.acoustics.gpu.late import late_noise
 from scenesynth.acoustics.gpu.spectra import highpass_in_time, images_in_time
 from scenesynth.acoustics.gpu.spread import Spreader
-from scenesynth.acoustics.gpu.tables import Work, image_tables
+from scenesynth.acoustics.gpu.tables import Work, image_tables, upload
 from scenesynth.acoustics.grids import GUARD, Plan, make_plan
 from scenesynth.acoustics.noise import BLOCK
 from scenesynth.acoustics.response import (
@@ -27,6 +27,7 @@ from scenesynth.acoustics.response import (
     Settled,
     field_of,
     measured_response,
+    pile_up_of,
     settle,
 )
 
@@ -180,8 +181,22 @@ def _render_chunk(
         n_blocks = -(-group.n_samples // BLOCK)
         noise = late_noise(fields, seams, rows, n_blocks, group.sample_rate, group.band_hz, device)
         ir = ir + noise[..., : group.n_samples]
+        ir[:, 0] += upload(_swells(works, rows, group.n_samples), device)
     lengths = torch.tensor([work.settled.n_samples for work in works] + [0] * (rows - len(works)))
     return highpass_in_time(ir, lengths.to(device), group.highpass_hz, group.sample_rate)
+
+
+def _swells(works: Sequence[Work], rows: int, n_samples: int) -> NDArray[np.float32]:
+    """The mean pressure that goes on after the images of each response. Shape: [rows, n_samples].
+
+    It needs no cut at a response's own end: the high-pass sees to that.
+    """
+    out = np.zeros((rows, n_samples), dtype=np.float32)
+    for row, work in enumerate(works):
+        first, swell = pile_up_of(*work)
+        into = out[row, first : first + len(swell)]
+        into += swell[: len(into)]
+    return out
 
 
 def _cut(ir: torch.Tensor, n_samples: int) -> torch.Tensor:

@@ -155,7 +155,7 @@ def _numbers(request: Request, settled: Settled) -> tuple[float, ...]:
     )
 
 
-def upload(array: NDArray[np.float64], device: torch.device) -> torch.Tensor:
+def upload(array: NDArray[np.float32 | np.float64], device: torch.device) -> torch.Tensor:
     """To the device without waiting for it."""
     tensor = torch.from_numpy(array)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
