@@ -24,3 +24,11 @@ def private_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cache")
     os.environ["SCENESYNTH_CACHE"] = str(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def compiled_kernels(private_cache: Path) -> None:
+    """Compile every kernel into the session's cache, before a test that must not wait for it."""
+    from scenesynth.render.compile import ensure_compiled
+
+    ensure_compiled()

@@ -47,7 +47,7 @@ def last_line(text: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def clips(tmp_path_factory: pytest.TempPathFactory, compiled_kernels: None) -> Path:
     """Two classes of bursts in `sources`, steady noise in `noise`, 8 kHz."""
     root = tmp_path_factory.mktemp("clips")
     rng = np.random.default_rng(5)

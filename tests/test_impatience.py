@@ -28,6 +28,7 @@ SMALL = [
 ]
 
 
+@pytest.mark.usefixtures("compiled_kernels")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_any_number_of_interrupts_ends_in_good_order(tmp_path: Path, workers: int) -> None:
     out = tmp_path / "out"

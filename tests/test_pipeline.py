@@ -41,7 +41,7 @@ TESTS = Path(__file__).parent
 
 
 @pytest.fixture(scope="module")
-def corpora(tmp_path_factory: pytest.TempPathFactory) -> Corpora:
+def corpora(tmp_path_factory: pytest.TempPathFactory, compiled_kernels: None) -> Corpora:
     return make_corpora(tmp_path_factory.mktemp("clips"))
 
 

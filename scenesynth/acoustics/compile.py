@@ -65,7 +65,7 @@ def ensure_compiled(
             missing = _missing(folder, calls)
             if not missing:
                 return False
-            say(f"compiling kernels, once for this machine: half a minute or so (cache: {folder})")
+            say(f"compiling kernels, once for this machine: about a minute (cache: {folder})")
             for name, call in missing.items():
                 call()
                 _mark(folder, name).touch()
