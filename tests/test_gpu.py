@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from interpreter_cases import request as small_request
 from numpy.typing import NDArray
 from oracle_rir import error_db, oracle_rir
 from test_render import CLIPS, emitter, event, noise_at, scene, target
@@ -37,6 +36,8 @@ from scenesynth.spatial.formats import parse_format
 from scenesynth.store.schema import Scene
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
+
+from interpreter_cases import request as small_request  # noqa: E402
 
 from scenesynth.acoustics.gpu import batch  # noqa: E402
 from scenesynth.acoustics.gpu.device import torch_device  # noqa: E402
