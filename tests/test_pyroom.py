@@ -20,6 +20,7 @@ from scenesynth.acoustics.engines import emitter_seed, respond
 from scenesynth.acoustics.libroom import image_sources, traced_energy
 from scenesynth.acoustics.pyroom import _sphere, traced_response
 from scenesynth.acoustics.response import Request, Response, shoebox_response
+from scenesynth.acoustics.simulate import simulate_rir
 from scenesynth.errors import ConfigError
 from scenesynth.room.model import OCTAVE_BANDS_HZ, Air, Room
 from scenesynth.scene.geometry import great_circle_deg, rotation_matrix
@@ -392,6 +393,20 @@ def test_a_spec_that_no_engine_could_render_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         spec_of(plan_room(scattering=0.2), **changes)
+
+
+def test_one_response_needs_no_recipe_to_trace_rays() -> None:
+    ir = simulate_rir(
+        room_m=(4, 3.2, 2.5),
+        source_m=SOURCE,
+        listener_m=LISTENER,
+        absorption=0.5,
+        length_s=0.1,
+        engine="pyroomacoustics",
+        mode="tail",
+    )
+    assert ir.shape == (4, 3200)
+    assert np.abs(ir[0, 2000:]).max() > 0
 
 
 def test_without_the_package_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

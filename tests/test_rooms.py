@@ -283,6 +283,7 @@ def test_fit_check_measures_what_it_rendered() -> None:
     plain = json.loads(result.stdout)
     measured = [got is None or abs(got / 0.2 - 1) <= 0.1 for got in plain["t60_measured_s"]]
     assert result.exit_code == (0 if all(measured) else 1)
+    assert ("more than 10% off" in result.stderr) == (not all(measured))
     assert plain["t60_measured_s"][4] == pytest.approx(0.2, rel=0.1)
 
 

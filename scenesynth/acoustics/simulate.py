@@ -27,6 +27,7 @@ from scenesynth.scene.spec import (
     Mode,
     Origin,
     SceneSpec,
+    Tracing,
 )
 from scenesynth.spatial.formats import Format, parse_format
 
@@ -87,7 +88,8 @@ def simulate_rir(
         yaw_deg, pitch_deg, roll_deg: where the listener looks: left, up, left ear up.
         mode: "full", every image source within the response, or "tail": those up to
             `mixing_time_s`, then noise with the level, slope and directions of the later ones.
-        engine: "shoebox", or another one that can render such a room.
+        engine: "shoebox", or another one that can render a box: "pyroomacoustics" (its mode
+            "tail" is 3 reflections, then 5000 rays) or "gpurir" (mode "full").
         device: "cpu", or "cuda" for the engine "shoebox" (within -80 dB of the former).
         seed: of `displacement_m` and of the noise of `tail`.
         directivity: "omni", "subcardioid", "cardioid", "supercardioid", "hypercardioid", "figure8"
@@ -154,6 +156,7 @@ def simulate_rir(
         displacement_m=displacement_m,
         scattering=scattering,
         acoustic_seed=seed,
+        tracing=Tracing() if engine == "pyroomacoustics" and mode == "tail" else None,
     )
     output = parse_format(format)
     if device == "cpu":
