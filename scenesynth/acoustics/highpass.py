@@ -1,6 +1,6 @@
 """The causal high-pass of the responses.
 
-All reflection factors are positive, so image trains add up at 0 Hz (some 35 dB above the level at
+All reflection factors are positive, so image trains add up at 0 Hz (some 30 dB above the level at
 1 to 8 kHz) and a high-pass has to take that away. A zero-phase one would ring before the direct
 sound; this one is a minimum-phase second-order Butterworth, run as a recursion in time so that
 nothing wraps around either.
