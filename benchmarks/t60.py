@@ -1,16 +1,15 @@
 """How near measured reverberation times are to those asked for, over the rooms of a recipe.
 
     python benchmarks/t60.py [--recipe gram] [--rooms 500] [--places 1] [--ratio 1.25]
-        [--sample-rate 32000]
+        [--sample-rate 32000] [--first 0]
 
+Each room is rendered in mode `full`, mono, from a target to a listener that the recipe places, and
+measured; with several places, the mean of their T30 is a second table, as ISO 3382-2 would have it.
 Rooms of materials ask for nothing; theirs is what `predicted_t60_s` says (and for broadband, where
-bands differ, what the same model says of their sum). Each room is rendered in
-mode `full`, mono, from a source to a listener where the recipe puts them (people's heights, the
-distances of its targets), and measured; with several places, the mean of their T30 is a second
-table, as ISO 3382-2 would have it. `--ratio` asks neighbouring bands for random ratios of up to
-that much instead of the recipe's T60, within what the room can have, and says how many could not.
-Prints, broadband and per band, the median of measured over asked for and the median and 95th
-percentile of its distance from 1.
+bands differ, what the same model says of their sum). `--ratio` asks neighbouring bands for random
+ratios of up to that much instead of the recipe's T60, within what the room can have, and says how
+many could not. Prints, broadband and per band, the median of measured over asked for and the median
+and 95th percentile of its distance from 1.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from scenesynth.acoustics.compile import ensure_compiled
 from scenesynth.acoustics.grids import band_edge, band_weights
 from scenesynth.acoustics.response import shoebox_response
 from scenesynth.distributions import Draws
-from scenesynth.errors import UnreachableT60Error
+from scenesynth.errors import PlacementError, UnreachableT60Error
 from scenesynth.room.air import energy_attenuation_per_m
 from scenesynth.room.decay import (
     absorption_for_t60,
@@ -40,16 +39,13 @@ from scenesynth.room.decay import (
     response_length_s,
 )
 from scenesynth.room.family import DrawnRoom, draw_room
-from scenesynth.room.model import Room
+from scenesynth.room.model import Room, Vector
+from scenesynth.scene.placement import place_emitter, place_listener
 from scenesynth.scene.recipe import load_recipe
 from scenesynth.spatial.formats import parse_format
 
-MARGIN_M = 0.5
-SOURCES_M = (0.5, 2.0)
-"""Heights of sources."""
-EARS_M = (1.1, 1.8)
-"""Heights of listeners; 1.5 m in gram."""
-NEAREST_M, FARTHEST_M = 1.0, 5.0
+MOST_DRAWS = 50
+"""Draws of one pair of places; the recipe's constraints fail some."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,22 +96,18 @@ def predicted(room: Room, drawn: DrawnRoom) -> NDArray[np.float64]:
     return predicted_t60_s(room.size_m, room.absorption, attenuation, speed, room.band_hz)
 
 
-def measured(drawn: DrawnRoom, recipe: str, places: int, sample_rate: int, index: int) -> Found:
-    """Render and measure at random places."""
-    rng = np.random.default_rng(index + 10**6)
+def measured(
+    drawn: DrawnRoom, recipe_name: str, places: int, sample_rate: int, index: int
+) -> Found:
+    """Render and measure where the recipe puts its listener and its first target."""
     room, rows = drawn.room, []
-    while len(rows) < places:
-        source, listener = rng.uniform(MARGIN_M, np.array(room.size_m) - MARGIN_M, (2, 3))
-        top = room.size_m[2] - 0.2
-        source[2] = min(rng.uniform(*SOURCES_M), top)
-        listener[2] = 1.5 if recipe.startswith("gram") else min(rng.uniform(*EARS_M), top)
-        if not NEAREST_M < math.dist(source, listener) < FARTHEST_M:
-            continue
+    for place in range(places):
+        source_m, listener_m = drawn_places(room, recipe_name, index * places + place)
         got = shoebox_response(
             room=room,
             air=drawn.air,
-            source_m=tuple(source.tolist()),
-            listener_m=tuple(listener.tolist()),
+            source_m=source_m,
+            listener_m=listener_m,
             rotation=np.eye(3),
             format=parse_format("mono"),
             sample_rate=sample_rate,
@@ -126,6 +118,23 @@ def measured(drawn: DrawnRoom, recipe: str, places: int, sample_rate: int, index
     asked = predicted(room, drawn) if room.rt60_s is None else np.array(room.rt60_s)
     whole = asked[0] if np.ptp(asked) == 0 else broadband(drawn, sample_rate)
     return Found(asked_s=np.array([whole, *asked]), measured_s=np.array(rows))
+
+
+def drawn_places(room: Room, recipe_name: str, index: int) -> tuple[Vector, Vector]:
+    """Source and listener of a scene of the recipe."""
+    recipe = _recipe(recipe_name)
+    for attempt in range(MOST_DRAWS):
+        draws = Draws(seed=1, split="train", index=index, attempt=attempt)
+        try:
+            listener = place_listener(recipe.listener, room, None, draws)
+            rng = draws.rng("target.position", 0)
+            source_m = place_emitter(
+                "target0", recipe.targets.placement, room, listener, [], None, rng
+            )
+        except PlacementError:
+            continue
+        return source_m, listener.position_m
+    raise PlacementError(f"{recipe_name}: {MOST_DRAWS} draws found no places in room {room.id}")
 
 
 def broadband(drawn: DrawnRoom, sample_rate: int) -> float:
@@ -172,10 +181,11 @@ def main() -> None:
     parser.add_argument("--places", type=int, default=1)
     parser.add_argument("--ratio", type=float)
     parser.add_argument("--sample-rate", type=int, default=32000)
+    parser.add_argument("--first", type=int, default=0, help="number of the first room")
     asked = parser.parse_args()
     ensure_compiled(print)
     found, refused = [], 0
-    for index in range(asked.rooms):
+    for index in range(asked.first, asked.first + asked.rooms):
         drawn: DrawnRoom | None = drawn_room(asked.recipe, index)
         if asked.ratio and drawn:
             drawn = asked_again(drawn, asked.ratio, index)
