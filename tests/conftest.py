@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,14 @@ def private_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def compiled_kernels(private_cache: Path) -> None:
-    """Compile every kernel into the session's cache, before a test that must not wait for it."""
+    """Give the session's cache every kernel, for commands that must not wait for a compiler.
+
+    Modules with kernels are imported, and settle on a cache, before any fixture runs.
+    """
+    from scenesynth.jit import kernel_cache, sources_digest
     from scenesynth.render.compile import ensure_compiled
 
     ensure_compiled()
+    folder = private_cache / "numba" / sources_digest()
+    if folder != kernel_cache():
+        shutil.copytree(kernel_cache(), folder, dirs_exist_ok=True)
