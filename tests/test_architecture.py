@@ -14,7 +14,10 @@ import scenesynth
 
 PACKAGE = Path(scenesynth.__file__).parent
 FLOORS = [
-    {"errors", "data", "jit", "records", "seeds", "timing", "distributions", "fourier"},
+    {
+        *("errors", "data", "jit", "records", "yaml_files"),
+        *("seeds", "timing", "distributions", "fourier"),
+    },
     {"room", "spatial", "corpus", "store"},
     {"scene"},
     {"acoustics"},

@@ -1,18 +1,14 @@
 """Recipes as YAML files: strict reading, overrides, and the list of those that come along.
 
 A recipe is a YAML file of `scenesynth.scene.recipe_records.Recipe`. Errors name the file and the
-field. A key given twice is an error too, since YAML would silently take the last one.
+field.
 """
 
 from __future__ import annotations
 
-import itertools
-import re
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
-
-import yaml
 
 from scenesynth.data import data_root
 from scenesynth.errors import ConfigError
@@ -20,12 +16,11 @@ from scenesynth.records import did_you_mean, from_plain, to_plain
 from scenesynth.room.assets import adopt
 from scenesynth.room.family import check_materials
 from scenesynth.scene.recipe_records import Recipe
+from scenesynth.yaml_files import parse_yaml, read_yaml
 
 RECIPE_FOLDER: Final = "room_specs"
 MARK: Final = "targets"
 """Key that every recipe has, and no other file of the folder."""
-MAX_VALUES: Final = 100_000
-"""Values of a file, its anchors written out; a few lines of nested anchors can hold billions."""
 
 
 def load_recipe(name_or_path: str | Path, overrides: Sequence[tuple[str, str]] = ()) -> Recipe:
@@ -87,86 +82,6 @@ def find_recipe(name_or_path: str | Path) -> Path:
     return data_root() / RECIPE_FOLDER / f"{text}.yaml"
 
 
-def read_yaml(path: Path) -> Any:
-    """Content of a YAML file, in which no key may be given twice.
-
-    Raises:
-        ConfigError: not readable, not YAML, or a key twice.
-    """
-    try:
-        return _load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: is not UTF-8 text ({error.reason})") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: {_where(error)}") from None
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """Safe YAML without repeated keys."""
-
-
-def _mapping_once(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Hashable, Any]:
-    seen: set[Hashable] = set()
-    for key_node, _ in node.value:
-        if key_node.tag == "tag:yaml.org,2002:merge":
-            continue
-        key = loader.construct_object(key_node, deep=True)
-        if not isinstance(key, Hashable):
-            raise yaml.constructor.ConstructorError(
-                None, None, f"{key!r} cannot be a key; a key is a name", key_node.start_mark
-            )
-        if key in seen:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"key {key!r} is given twice", key_node.start_mark
-            )
-        seen.add(key)
-    return loader.construct_mapping(node, deep=True)
-
-
-_StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_once)
-
-
-# YAML 1.1 takes 1e3 for text, since it has no dot; YAML 1.2 and people take it for a number.
-_StrictLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
-
-
-def _load(text: str) -> Any:
-    """Plain data of YAML text.
-
-    Raises:
-        yaml.YAMLError: not YAML, a key twice, or far more than a recipe holds.
-    """
-    try:
-        return _unshared(yaml.load(text, Loader=_StrictLoader), itertools.count(1))
-    except RecursionError:
-        raise yaml.YAMLError("nested too deeply") from None
-    except ValueError as error:
-        # What a date, a whole number or a code point of YAML cannot be.
-        raise yaml.YAMLError(str(error)) from None
-
-
-def _unshared(value: Any, counter: Iterator[int]) -> Any:
-    """A copy in which an anchor's uses are separate, so that an override changes one of them."""
-    if next(counter) > MAX_VALUES:
-        raise yaml.YAMLError(f"more than {MAX_VALUES} values, with all anchors written out")
-    if isinstance(value, dict):
-        return {key: _unshared(item, counter) for key, item in value.items()}
-    return [_unshared(item, counter) for item in value] if isinstance(value, list) else value
-
-
-def _where(error: yaml.YAMLError) -> str:
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        mark = error.problem_mark
-        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
-    return f"not valid YAML ({error})"
-
-
 def _adopt_meshes(plain: dict[str, Any], folder: Path) -> None:
     """Turn names of mesh files into what specs call them, in place.
 
@@ -181,10 +96,7 @@ def _adopt_meshes(plain: dict[str, Any], folder: Path) -> None:
 def _override(plain: dict[str, Any], field: str, text: str, path: Path) -> None:
     """Set a field of plain data in place."""
     where = f"{path}: --set {field}={text}"
-    try:
-        value = _load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{where}: {_where(error)}") from None
+    value = parse_yaml(text, where)
     parts = field.split(".")
     if not all(parts):
         raise ConfigError(f"{where}: a field is written as names with dots between, such as a.b")
