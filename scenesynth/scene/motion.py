@@ -34,6 +34,11 @@ DISTANCE_TOLERANCE: Final = 0.005
 """Straight lines between the entries of a track keep this close to what they stand for: the
 direction by angle, the distance as a share of itself."""
 
+Rough = Callable[[Array, Array, Array], NDArray[np.bool_]]
+"""Which of n chords are too far from their curve, from their ends [n + 1, 3], and the curve's and
+their own points at a quarter, half and three quarters of each [3, n, 3]."""
+
+_LONGEST_CHORD_RAD: Final = float(np.deg2rad(30.0))
 _QUARTERS: Final = np.array([[0.25], [0.5], [0.75]])
 _MOST_HALVINGS: Final = 16
 
@@ -159,55 +164,51 @@ def track(
     def vectors(times: Array) -> Array:
         return heard(emitter, listener, times, speed_of_sound_mps).relative_m
 
-    times = refine(vectors, np.array([start_s, *inside, stop_s]), _alike)
+    times = refine(vectors, np.array([start_s, *inside, stop_s]), _rough)
     found = vectors(times)
     if (np.abs(found - found[0]).max(initial=0.0)) < 1e-9:
         return times[:1], found[:1]
     return times, found
 
 
-def refine(
-    curve: Callable[[Array], Array],
-    breaks: Array,
-    alike: Callable[[Array, Array], NDArray[np.bool_]],
-) -> Array:
+def refine(curve: Callable[[Array], Array], breaks: Array, rough: Rough) -> Array:
     """Where to cut a curve so that the chords between the cuts stand for it.
 
     Args:
         curve: points at parameters, smooth between `breaks`. Shape: [n] -> [n, 3].
         breaks: where to cut anyway; both ends among them.
-        alike: whether a point of the curve and that of the chord are close enough.
-            Shapes: [n, 3], [n, 3] -> [n].
+        rough: which chords have to be halved.
     """
     cuts = np.unique(breaks)
     for _ in range(_MOST_HALVINGS):
         inside = cuts[:-1] + _QUARTERS * np.diff(cuts)
         ends = curve(cuts)
         chords = ends[:-1] + _QUARTERS[:, :, None] * np.diff(ends, axis=0)
-        same = alike(curve(inside.ravel()), chords.reshape(-1, 3)).reshape(inside.shape)
-        rough = ~same.all(axis=0)
-        if not rough.any():
+        halved = rough(ends, curve(inside.ravel()).reshape(chords.shape), chords)
+        if not halved.any():
             break
-        cuts = np.sort(np.concatenate([cuts, inside[1, rough]]))
+        cuts = np.sort(np.concatenate([cuts, inside[1, halved]]))
     return cuts
 
 
 def angles_rad(a: Array, b: Array) -> Array:
-    """Angles between vectors, exact near 0 too. Shapes: [n, 3], [n, 3] -> [n]."""
-    return np.asarray(np.arctan2(lengths(np.cross(a, b)), (a * b).sum(axis=1)))
+    """Angles between vectors, exact near 0 too. Shapes: [..., 3], [..., 3] -> [...]."""
+    return np.asarray(np.arctan2(lengths(np.cross(a, b)), (a * b).sum(axis=-1)))
 
 
 def lengths(vectors: Array) -> Array:
-    """Shape: [n, 3] -> [n]."""
-    return np.asarray(np.sqrt((vectors * vectors).sum(axis=1)))
+    """Shape: [..., 3] -> [...]."""
+    return np.asarray(np.sqrt((vectors * vectors).sum(axis=-1)))
 
 
-def _alike(exact: Array, chord: Array) -> NDArray[np.bool_]:
-    # A tenth of the tolerance stays for what lies between the points that are looked at.
+def _rough(ends: Array, exact: Array, chords: Array) -> NDArray[np.bool_]:
+    """Chords of a track that leave it; a tenth of the tolerance is for what lies between."""
     away_m = lengths(exact)
-    turned = angles_rad(exact, chord) <= 0.9 * ANGLE_TOLERANCE_RAD
-    moved = np.abs(lengths(chord) - away_m) <= 0.9 * DISTANCE_TOLERANCE * away_m
-    return np.asarray(turned & moved)
+    turned = angles_rad(exact, chords) > 0.9 * ANGLE_TOLERANCE_RAD
+    moved = np.abs(lengths(chords) - away_m) > 0.9 * DISTANCE_TOLERANCE * away_m
+    # A longer chord could pass the listener between the points that are looked at.
+    long = angles_rad(ends[:-1], ends[1:]) > _LONGEST_CHORD_RAD
+    return np.asarray((turned | moved).any(axis=0) | long)
 
 
 def _settled(travelled: Callable[[Array], Array], n: int, speed_of_sound_mps: float) -> Array:
