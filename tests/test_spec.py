@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from typing import Any
 
@@ -28,12 +29,24 @@ ANGLE = st.floats(-360, 360)
 TEXT = st.text(max_size=12)
 KEYFRAMES = st.builds(
     Keyframe,
-    time_s=st.floats(0, 10),
+    time_s=st.floats(0.1, 10),  # since the one before; at most 6.5 m apart, so slower than 100 m/s
     position_m=INSIDE,
     yaw_deg=ANGLE,
     pitch_deg=ANGLE,
     roll_deg=ANGLE,
 )
+
+
+def in_a_row(keyframes: list[Keyframe]) -> tuple[Keyframe, ...]:
+    """Keyframes at the running sum of their times."""
+    times_s = itertools.accumulate(keyframe.time_s for keyframe in keyframes)
+    return tuple(
+        dataclasses.replace(keyframe, time_s=time_s)
+        for keyframe, time_s in zip(keyframes, times_s, strict=True)
+    )
+
+
+PATHS = st.lists(KEYFRAMES, min_size=1, max_size=3).map(in_a_row)
 CLIPS = st.builds(
     ClipRef, corpus=TEXT, id=TEXT, digest=TEXT, labels=st.lists(TEXT, max_size=2).map(tuple)
 )
@@ -69,7 +82,7 @@ def specs(draw: Any) -> SceneSpec:
     emitters = st.builds(
         Emitter,
         id=TEXT,
-        keyframes=st.lists(KEYFRAMES, min_size=1, max_size=2).map(tuple),
+        keyframes=PATHS,
         events=st.lists(events(), min_size=1, max_size=2).map(tuple),
     )
     return SceneSpec(
@@ -78,7 +91,7 @@ def specs(draw: Any) -> SceneSpec:
         n_samples=draw(st.integers(100000, 10**7)),
         room=room,
         air=Air(temperature_c=draw(st.floats(-40, 60))),
-        listener=tuple(draw(st.lists(KEYFRAMES, min_size=1, max_size=2))),
+        listener=draw(PATHS),
         emitters=tuple(draw(st.lists(emitters, max_size=2))),
         snr_db=draw(st.none() | st.floats(-200, 200)),
         response_s=draw(st.floats(0.01, 10)),
@@ -287,3 +300,41 @@ def test_a_spec_from_before_there_were_modes_still_reads() -> None:
 def test_impossible_acoustics_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         changed_deep(changes)
+
+
+def later(time_s: float, *position_m: float) -> dict[str, Any]:
+    return {"time_s": time_s, "position_m": list(position_m)}
+
+
+@pytest.mark.parametrize(
+    ("keyframes", "message"),
+    [
+        ([later(0, 2, 1, 1), later(0, 3, 1, 1)], r"\[1\]\.time_s = 0\.0; must be later"),
+        ([later(1, 2, 1, 1), later(0.5, 3, 1, 1)], r"later than the keyframe before, at 1\.0 s"),
+        ([later(-0.5, 2, 1, 1), later(1, 3, 1, 1)], r"\[0\]\.time_s = -0\.5; may not be negative"),
+        ([later(0, 2, 1, 1), later(1, 3, 1, 3.5)], r"\[1\]\.position_m: z = 3\.5 m is not inside"),
+        ([later(0, 2, 1, 1), later(0.01, 4, 1, 1)], r"\[1\]: 2 m in 0\.01 s; must not be faster"),
+    ],
+)
+@pytest.mark.parametrize("name", ["listener", "emitters.0.keyframes"])
+def test_keyframes_follow_each_other_inside_the_room(
+    name: str, keyframes: list[dict[str, Any]], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        changed_deep({name: keyframes})
+    assert name.replace(".0", "[0]") in str(caught.value)
+
+
+def test_the_way_between_keyframes_goes_through_no_wall() -> None:
+    corners = [[0, 0], [5, 0], [5, 2], [2.5, 2], [2.5, 4], [0, 4]]
+    shape = {
+        "engine": "pyroomacoustics",
+        "mode": "tail",
+        "tracing": {},
+        "room.outline_m": corners,
+        "room.absorption": [[0.2]] * 8,
+    }
+    around = [later(0, 1, 3, 1), later(1, 1, 1, 1), later(2, 4, 1, 1)]
+    assert len(changed_deep({**shape, "listener": around}).listener) == 3
+    with pytest.raises(ConfigError, match=r"listener\[1\]\.position_m: e[23] stands between"):
+        changed_deep({**shape, "listener": [around[0], around[2]]})

@@ -3,15 +3,19 @@
 Dry times follow the clip's active region at both ends, cut at the scene's end. The wet onset is the
 arrival of the direct sound. The wet offset is where the backward-integrated energy of the event's
 own pressure has fallen by 60 dB, cut at the scene's end. Frame k covers [k * hop, (k + 1) * hop)
-seconds and is active where the direct sound, which lasts from the wet onset to the dry offset plus
-the direct delay, occupies at least half of it; every event has at least one frame. Directions are
-those at arrival, in the listener's frame (x front, y left, z up; azimuth counter-clockwise).
+seconds and is active where the direct sound, which lasts from the wet onset to the arrival of what
+leaves at the dry offset, occupies at least half of it; every event has at least one frame.
+
+Directions are those at arrival, in the listener's frame (x front, y left, z up; azimuth
+counter-clockwise). Of what moves a frame has the direction at its middle, or at the nearest moment
+at which the direct sound is there. Directions between two entries of the column `heard` are those
+of the straight line between them, so they never go the long way round.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,7 +62,7 @@ def event_times(
     event: Event,
     wet: Energies,
     *,
-    direct_delay_s: float,
+    direct_delay_s: float | Callable[[float], float],
     n_samples: int,
     sample_rate: int,
     name: str = "event",
@@ -67,7 +71,8 @@ def event_times(
 
     Args:
         wet: energy of the event's pressure, with what outlasts the scene.
-        direct_delay_s: travel time of the direct sound.
+        direct_delay_s: travel time of the direct sound; where something moves, that of what is
+            emitted at a time.
         name: what to call the event in an error.
 
     Raises:
@@ -77,7 +82,7 @@ def event_times(
     # The clip starts on a whole sample, so its labels count from there.
     start_s = round(event.onset_s * sample_rate) / sample_rate
     onset_s = start_s + event.active_start_s
-    wet_onset_s = onset_s + direct_delay_s
+    wet_onset_s = onset_s + _delay_s(direct_delay_s, onset_s)
     if wet_onset_s >= end_s:
         raise ContentError(
             f"{name} (clip {event.clip.id}): its sound arrives at {wet_onset_s:.4f} s, not before "
@@ -89,7 +94,7 @@ def event_times(
             f"{wet.between(0, n_samples):g}; the clip has to sound and be finite"
         )
     offset_s = min(start_s + event.active_end_s, end_s)
-    direct_offset_s = min(offset_s + direct_delay_s, end_s)
+    direct_offset_s = min(offset_s + _delay_s(direct_delay_s, offset_s), end_s)
     frame_start, frame_stop = frame_range(
         wet_onset_s, direct_offset_s, n_frames(n_samples, sample_rate)
     )
@@ -141,7 +146,8 @@ def frames(
     """Dense table of rows of the events table, at any frame length.
 
     Args:
-        events: rows of one scene, in the order of the result's first axis.
+        events: rows of one scene, in the order of the result's first axis. Those without the column
+            `heard` (datasets from before there was motion) keep the direction of their start.
         n_samples: length of the scene.
         hop_s: length of a frame.
     """
@@ -151,10 +157,17 @@ def frames(
     active = np.zeros((len(rows), count), np.bool_)
     where = np.full((3, len(rows), count), np.nan)
     for n, row in enumerate(rows):
+        entries: Sequence[Mapping[str, float]] = row.get("heard") or ()
+        moves = len(entries) > 1
         delay_s = row["wet_onset_s"] - row["dry_onset_s"]
-        direct_offset_s = min(row["dry_offset_s"] + delay_s, end_s)
+        still_offset_s = min(row["dry_offset_s"] + delay_s, end_s)
+        direct_offset_s = entries[-1]["time_s"] if moves else still_offset_s
         start, stop = frame_range(row["wet_onset_s"], direct_offset_s, count, hop_s)
         active[n, start:stop] = True
+        if moves:
+            middles_s = (np.arange(start, stop, dtype=np.float64) + 0.5) * hop_s
+            where[:, n, start:stop] = np.stack(_directions(entries, middles_s))
+            continue
         for axis, column in enumerate(("azimuth", "elevation")):
             where[axis, n, start:stop] = row[f"{column}_start_deg"]
         where[2, n, start:stop] = row["distance_start_m"]
@@ -165,6 +178,21 @@ def frames(
         elevation_deg=where[1],
         distance_m=where[2],
     )
+
+
+def _directions(
+    entries: Sequence[Mapping[str, float]], times_s: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Azimuth and elevation in degrees and distance, each of shape [times]."""
+    at = [entry["time_s"] for entry in entries]
+    x, y, z = (np.interp(times_s, at, [entry[axis] for entry in entries]) for axis in "xyz")
+    flat = np.hypot(x, y)
+    azimuth_deg, elevation_deg = np.degrees(np.arctan2(y, x)), np.degrees(np.arctan2(z, flat))
+    return np.where(azimuth_deg <= -180.0, 180.0, azimuth_deg), elevation_deg, np.hypot(flat, z)
+
+
+def _delay_s(delay_s: float | Callable[[float], float], emitted_s: float) -> float:
+    return delay_s(emitted_s) if callable(delay_s) else delay_s
 
 
 def _ticks(seconds: float) -> int:

@@ -6,6 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from scenesynth.acoustics.response import Response
 from scenesynth.errors import ContentError
 from scenesynth.render.energy import Energies
@@ -13,6 +16,7 @@ from scenesynth.render.labels import Times
 from scenesynth.render.levels import max_polyphony, ratio_db
 from scenesynth.render.mix import N_REFERENCE_CHANNELS, Ratio, Signal
 from scenesynth.scene.geometry import azimuth_elevation, quaternion
+from scenesynth.scene.motion import Path, track
 from scenesynth.scene.spec import Emitter, Event, Keyframe, Role, SceneSpec, render_key
 from scenesynth.spatial.formats import Format
 
@@ -88,6 +92,7 @@ def scene_row(
         "max_polyphony": max_polyphony([(t.wet_onset_s, t.direct_offset_s) for t in heard]),
         "listener_position_m": list(spec.listener[0].position_m),
         "listener_quaternion": list(_orientation(spec.listener[0])),
+        "listener_trajectory": _trajectory(spec.listener),
     }
     for item, samples in audio.items():
         row[f"render_key_{item.name}"] = render_key(spec, item.name)
@@ -108,7 +113,6 @@ def event_row(spec: SceneSpec, number: int, sound: Heard, mixture: Mixed) -> Row
     start = round(times.wet_onset_s * spec.sample_rate)
     stop = max(round(times.wet_offset_s * spec.sample_rate), start + 1)
     energy = gain**2 * sound.energy.between(start, stop)
-    azimuth_deg, elevation_deg = azimuth_elevation(sound.response.direction)
     return {
         "scene": spec.id,
         "index": spec.origin.index,
@@ -129,13 +133,8 @@ def event_row(spec: SceneSpec, number: int, sound: Heard, mixture: Mixed) -> Row
         "wet_offset_s": times.wet_offset_s,
         "frame_start": times.frame_start,
         "frame_stop": times.frame_stop,
-        "azimuth_start_deg": azimuth_deg,
-        "elevation_start_deg": elevation_deg,
-        "distance_start_m": sound.response.distance_m,
-        "azimuth_end_deg": azimuth_deg,
-        "elevation_end_deg": elevation_deg,
-        "distance_end_m": sound.response.distance_m,
-        "trajectory": _trajectory(sound.emitter),
+        **_directions(spec, sound),
+        "trajectory": _trajectory(sound.emitter.keyframes),
         "level_db": 10 * math.log10(energy / (stop - start)) if energy > 0 else None,
         "local_snr_db": _local_snr_db(sound, energy, (start, stop), mixture),
         "stem": None,
@@ -144,8 +143,51 @@ def event_row(spec: SceneSpec, number: int, sound: Heard, mixture: Mixed) -> Row
         "edt_s": _measured(measured.edt_broadband_s),
         "drr_db": _measured(measured.drr_db),
         "c50_db": _measured(measured.c50_db),
-        "direct_delay_s": sound.response.direct_delay_s,
     }
+
+
+def _directions(spec: SceneSpec, sound: Heard) -> Row:
+    """Where an event is heard at the wet onset, at the end of its direct sound, and between.
+
+    The delay is that of the onset.
+    """
+    emitter, times = sound.emitter, sound.times
+    if len(emitter.keyframes) == len(spec.listener) == 1:
+        azimuth_deg, elevation_deg = azimuth_elevation(sound.response.direction)
+        start = stop = (azimuth_deg, elevation_deg, sound.response.distance_m)
+        x, y, z = (sound.response.distance_m * part for part in sound.response.direction)
+        entries = [{"time_s": times.wet_onset_s, "x": x, "y": y, "z": z}]
+        delay_s = sound.response.direct_delay_s
+    else:
+        at_s, vectors = track(
+            Path.of(emitter.keyframes),
+            Path.of(spec.listener),
+            times.wet_onset_s,
+            times.direct_offset_s,
+            spec.air.speed_of_sound_mps,
+        )
+        start, stop = _seen(vectors[0]), _seen(vectors[-1])
+        delay_s = times.wet_onset_s - times.dry_onset_s
+        entries = [
+            {"time_s": time_s, "x": x, "y": y, "z": z}
+            for time_s, (x, y, z) in zip(at_s.tolist(), vectors.tolist(), strict=True)
+        ]
+    return {
+        "azimuth_start_deg": start[0],
+        "elevation_start_deg": start[1],
+        "distance_start_m": start[2],
+        "azimuth_end_deg": stop[0],
+        "elevation_end_deg": stop[1],
+        "distance_end_m": stop[2],
+        "heard": entries,
+        "direct_delay_s": delay_s,
+    }
+
+
+def _seen(vector: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Azimuth, elevation and distance of a vector from the listener."""
+    x, y, z = vector.tolist()
+    return *azimuth_elevation((x, y, z)), math.hypot(x, y, z)
 
 
 def _room_acoustics(sounds: Sequence[Heard]) -> Row:
@@ -191,9 +233,9 @@ def _peak(spec: SceneSpec, item: Format, samples: Signal) -> float:
     return peak
 
 
-def _trajectory(emitter: Emitter) -> list[dict[str, float]]:
+def _trajectory(path: Sequence[Keyframe]) -> list[dict[str, float]]:
     keyframes = []
-    for pose in emitter.keyframes:
+    for pose in path:
         w, qx, qy, qz = _orientation(pose)
         x, y, z = pose.position_m
         at = {"time_s": pose.time_s, "x": x, "y": y, "z": z}

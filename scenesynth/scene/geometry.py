@@ -17,7 +17,7 @@ angle)
 so that a vector v in the listener's frame is R v in the room, and its columns are the listener's
 front, left and up in room coordinates.
 
-Deliberately absent: interpolation between keyframes.
+Deliberately absent: poses over time (`scenesynth.scene.motion`).
 """
 
 from __future__ import annotations

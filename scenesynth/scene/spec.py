@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Final, Literal
 
 from scenesynth.corpus.clips import PREPARE_VERSION
@@ -21,6 +23,9 @@ from scenesynth.records import from_json, to_json, to_plain
 from scenesynth.room.model import Air, Room, Shape, Vector
 
 SCHEMA_VERSION: Final = 1
+
+FASTEST_MPS: Final = 100.0
+"""Nothing in a scene is faster: sound has to outrun what emits and hears it by far."""
 
 LONGEST_RESPONSE_S: Final = 120.0
 """No room rings longer that anybody wants to hear; memory and time grow with it."""
@@ -107,7 +112,7 @@ def misfit(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keyframe:
-    """A pose at a time. One keyframe means still."""
+    """A pose at a time. One keyframe means still; see `scenesynth.scene.motion` for several."""
 
     time_s: float = 0.0
     position_m: Vector
@@ -283,9 +288,9 @@ class SceneSpec:
             raise ValueError(f"room {self.room.id}: {why}")
         if not self.listener:
             raise ValueError("listener is empty; one keyframe means still")
-        self._check_inside("listener", self.listener)
+        self._check_path("listener", self.listener)
         for n, emitter in enumerate(self.emitters):
-            self._check_inside(f"emitters[{n}].keyframes", emitter.keyframes)
+            self._check_path(f"emitters[{n}].keyframes", emitter.keyframes)
             for m, event in enumerate(emitter.events):
                 if event.onset_s >= self.duration_s:
                     raise ValueError(
@@ -293,10 +298,32 @@ class SceneSpec:
                         f"must lie before the scene's end at {self.duration_s:g} s"
                     )
 
-    def _check_inside(self, name: str, keyframes: tuple[Keyframe, ...]) -> None:
+    def _check_path(self, name: str, keyframes: tuple[Keyframe, ...]) -> None:
+        """Check that times rise and that the way between keyframes stays in the room."""
         for n, keyframe in enumerate(keyframes):
             if why := self.room.outside(keyframe.position_m):
                 raise ValueError(f"{name}[{n}].position_m: {why} (room {self.room.id})")
+        if keyframes[0].time_s < 0:
+            raise ValueError(f"{name}[0].time_s = {keyframes[0].time_s}; may not be negative")
+        for n, (before, after) in enumerate(pairwise(keyframes), start=1):
+            lasts_s = after.time_s - before.time_s
+            if lasts_s <= 0:
+                raise ValueError(
+                    f"{name}[{n}].time_s = {after.time_s}; must be later than the keyframe before, "
+                    f"at {before.time_s} s"
+                )
+            way_m = math.dist(before.position_m, after.position_m)
+            if way_m > FASTEST_MPS * lasts_s:
+                raise ValueError(
+                    f"{name}[{n}]: {way_m:g} m in {lasts_s:g} s; must not be faster than "
+                    f"{FASTEST_MPS:g} m/s"
+                )
+            # A box is convex: the way between two points inside is inside too.
+            if way_m and (surface := self.room.blocked(before.position_m, after.position_m)):
+                raise ValueError(
+                    f"{name}[{n}].position_m: {surface} stands between it and the keyframe before "
+                    f"(room {self.room.id}); add keyframes that go around it"
+                )
 
     @property
     def id(self) -> str:

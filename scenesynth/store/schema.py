@@ -36,6 +36,9 @@ _MEASURED = (
 
 _STR, _I32, _I64, _F32, _F64 = pa.string(), pa.int32(), pa.int64(), pa.float32(), pa.float64()
 
+_PLACE = pa.struct([(name, _F64) for name in ("time_s", "x", "y", "z")])
+_KEYFRAME = pa.struct([(name, _F64) for name in ("time_s", "x", "y", "z", "qw", "qx", "qy", "qz")])
+
 SCENES: Final[Mapping[str, pa.DataType]] = {
     "id": _STR,
     "index": _I64,
@@ -65,6 +68,7 @@ SCENES: Final[Mapping[str, pa.DataType]] = {
     "max_polyphony": _I32,
     "listener_position_m": pa.list_(_F64),
     "listener_quaternion": pa.list_(_F64),
+    "listener_trajectory": pa.list_(_KEYFRAME),
 }
 
 PER_FORMAT: Final[Mapping[str, pa.DataType]] = {
@@ -73,8 +77,6 @@ PER_FORMAT: Final[Mapping[str, pa.DataType]] = {
     "gain_{format}": _F32,
     "peak_{format}": _F32,
 }
-
-_KEYFRAME = pa.struct([(name, _F64) for name in ("time_s", "x", "y", "z", "qw", "qx", "qy", "qz")])
 
 EVENTS: Final[Mapping[str, pa.DataType]] = {
     "scene": _STR,
@@ -104,6 +106,7 @@ EVENTS: Final[Mapping[str, pa.DataType]] = {
     "elevation_end_deg": _F64,
     "distance_end_m": _F64,
     "trajectory": pa.list_(_KEYFRAME),
+    "heard": pa.list_(_PLACE),
     "level_db": _F32,
     "local_snr_db": _F32,
     "stem": _I32,
