@@ -1,4 +1,4 @@
-"""Ambisonic conventions of other people's files, and the way from them to ACN SN3D.
+"""Ambisonic conventions of other people's files, and the way from them to ACN SN3D and back.
 
 | name | channel order | first order over W, for a plane wave along its axis |
 | --- | --- | --- |
@@ -6,6 +6,10 @@
 | acn-n3d | W Y Z X, then ACN | sqrt 3 |
 | fuma | W X Y Z, R S T U V, K L M N O P Q | sqrt 2 (maxN, W times 1 / sqrt 2; up to order 3) |
 | wxyz-sn3d | W X Y Z | 1 (order 1 only: an omni and three figures of eight) |
+
+DCASE and STARSS, as we, are acn-sn3d. Responses of SoundSpaces and RLR, and with them GRAM's, are
+acn-n3d (sound-spaces issue 58; found in RLR's output); the comments in GRAM's first code call their
+channels W X Y Z. GRAM's clockwise azimuths are `scenesynth.scene.geometry`'s matter.
 """
 
 from __future__ import annotations
@@ -61,3 +65,12 @@ def to_acn_sn3d(convention: Convention, n_channels: int) -> NDArray[np.float64]:
     for channel in range(n_channels):
         matrix[_FUMA_ACN[channel], channel] = 1 / weight[channel]
     return matrix
+
+
+def from_acn_sn3d(convention: Convention, n_channels: int) -> NDArray[np.float64]:
+    """Matrix that turns ACN SN3D into channels of a convention. Shape: [channels, channels].
+
+    Raises:
+        ConfigError: a number of channels that the convention does not have.
+    """
+    return np.asarray(np.linalg.inv(to_acn_sn3d(convention, n_channels)), dtype=np.float64)
