@@ -11,6 +11,7 @@ import click
 from scenesynth.cli.app import Commands
 from scenesynth.cli.bench import bench
 from scenesynth.cli.corpus import corpus
+from scenesynth.cli.hrtf import hrtf
 from scenesynth.cli.preview import preview
 from scenesynth.cli.recipe import recipe
 from scenesynth.cli.render import render
@@ -56,5 +57,5 @@ def main() -> None:
     """
 
 
-for _command in (render, preview, corpus, recipe, rooms, bench):
+for _command in (render, preview, corpus, recipe, rooms, hrtf, bench):
     main.add_command(_command)
