@@ -23,6 +23,7 @@ from scenesynth.scene.spec import (
     SceneSpec,
     render_key,
 )
+from scenesynth.spatial.formats import parse_format
 
 INSIDE = st.tuples(st.floats(0.01, 4.9), st.floats(0.01, 3.9), st.floats(0.01, 2.9))
 ANGLE = st.floats(-360, 360)
@@ -188,12 +189,15 @@ def test_the_id_names_split_and_index() -> None:
 
 def test_the_render_key_follows_the_audio_and_not_where_the_spec_came_from() -> None:
     spec = hand_made()
-    key = render_key(spec, "foa")
-    assert render_key(dataclasses.replace(spec, origin=Origin(recipe="other")), "foa") == key
-    assert render_key(spec, "mono") != key
-    assert render_key(dataclasses.replace(spec, highpass_hz=20.0), "foa") != key
+    key = render_key(spec, parse_format("foa"))
+    assert (
+        render_key(dataclasses.replace(spec, origin=Origin(recipe="other")), parse_format("foa"))
+        == key
+    )
+    assert render_key(spec, parse_format("mono")) != key
+    assert render_key(dataclasses.replace(spec, highpass_hz=20.0), parse_format("foa")) != key
     other = dataclasses.replace(spec.room, size_m=(5.0, 4.0, 3.000001))
-    assert render_key(dataclasses.replace(spec, room=other), "foa") != key
+    assert render_key(dataclasses.replace(spec, room=other), parse_format("foa")) != key
 
 
 def changed_deep(changes: dict[str, Any]) -> SceneSpec:
@@ -225,7 +229,8 @@ CLIP = "emitters.0.events.0.clip"
     ids=lambda changes: ",".join(changes),
 )
 def test_names_and_descriptions_leave_the_render_key(changes: dict[str, Any]) -> None:
-    assert render_key(changed_deep(changes), "foa") == render_key(hand_made(), "foa")
+    foa = parse_format("foa")
+    assert render_key(changed_deep(changes), foa) == render_key(hand_made(), foa)
 
 
 @pytest.mark.parametrize(
@@ -274,7 +279,9 @@ def test_names_and_descriptions_leave_the_render_key(changes: dict[str, Any]) ->
 def test_whatever_shapes_the_audio_or_its_levels_is_in_the_render_key(
     changes: dict[str, Any],
 ) -> None:
-    assert render_key(changed_deep(changes), "foa") != render_key(hand_made(), "foa")
+    assert render_key(changed_deep(changes), parse_format("foa")) != render_key(
+        hand_made(), parse_format("foa")
+    )
 
 
 def test_a_spec_from_before_there_were_modes_still_reads() -> None:

@@ -128,6 +128,14 @@ def respond(
     )
 
 
+def highest_order(spec: SceneSpec) -> int:
+    """Order of the Ambisonic response that a scene's measured room gives; 0 where it gives none."""
+    if spec.room.measured is None:
+        return 0
+    card = locate_room(spec.room.measured).card
+    return card.order if card.kind == "sh" else 0
+
+
 def usable_channels(room: MeasuredRoom, format: Format) -> int:
     """How many channels of a format the room's responses give.
 

@@ -15,11 +15,12 @@ nothing comes.
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scenesynth.acoustics.early import REFLECTIONS, Early
 from scenesynth.acoustics.engines import emitter_seed
 from scenesynth.acoustics.highpass import highpass
 from scenesynth.acoustics.libroom import Images, image_sources, traced_energy
@@ -102,7 +103,20 @@ def traced_response(request: Request, tracing: Tracing | None) -> Response:
     if tracing is not None and tracing.rays:
         _add_rays(ir, request, settled, tracing)
     ir = highpass(ir, settled.n_samples, request.highpass_hz, request.sample_rate)
-    return measured_response(request, settled, ir)
+    return measured_response(request, settled, ir, partial(_early, images, request, settled))
+
+
+def _early(images: Images, request: Request, settled: Settled) -> Early:
+    """The images of few reflections, the direct sound first."""
+    distance_m, amplitude, towards = _arriving(images, settled)
+    few = np.flatnonzero((images.order <= REFLECTIONS) & (distance_m <= settled.radius_m))
+    few = few[np.argsort(distance_m[few], kind="stable")]
+    return Early(
+        delay_s=distance_m[few] / request.air.speed_of_sound_mps,
+        direction=towards[few],
+        amplitude=amplitude[few],
+        band_hz=settled.band_hz,
+    )
 
 
 def _full_order(size_m: Vector, radius_m: float) -> int:
@@ -112,12 +126,7 @@ def _full_order(size_m: Vector, radius_m: float) -> int:
 
 def _of_images(images: Images, request: Request, settled: Settled) -> NDArray[np.float32]:
     speed_mps = request.air.speed_of_sound_mps
-    distance_m = np.linalg.norm(images.offset_m, axis=1)
-    amplitude = images.reflection / distance_m[:, None]
-    amplitude *= np.exp(-0.5 * settled.attenuation_per_m * distance_m[:, None])
-    if settled.directivity is not None:
-        amplitude *= _radiated(settled, images.emission).T
-    towards = np.einsum("ni,ij->nj", images.offset_m / distance_m[:, None], settled.rotation)
+    distance_m, amplitude, towards = _arriving(images, settled)
     gains = spherical_harmonics(towards, request.format.order)
     near = distance_m <= settled.radius_m
     travelled_m = distance_m + _displacements_m(images, request.displacement_m, request.seed)
@@ -129,6 +138,19 @@ def _of_images(images: Images, request: Request, settled: Settled) -> NDArray[np
         n_samples=settled.n_samples,
         band_hz=settled.band_hz,
     )
+
+
+def _arriving(
+    images: Images, settled: Settled
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Distance, amplitude per band and direction in the listener's frame of every image."""
+    distance_m = np.linalg.norm(images.offset_m, axis=1)
+    amplitude = images.reflection / distance_m[:, None]
+    amplitude *= np.exp(-0.5 * settled.attenuation_per_m * distance_m[:, None])
+    if settled.directivity is not None:
+        amplitude *= _radiated(settled, images.emission).T
+    towards = np.einsum("ni,ij->nj", images.offset_m / distance_m[:, None], settled.rotation)
+    return distance_m, amplitude, towards
 
 
 def _radiated(settled: Settled, directions: NDArray[np.float64]) -> NDArray[np.float64]:

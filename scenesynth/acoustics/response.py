@@ -12,17 +12,18 @@ then noise with the statistics of the later ones (`scenesynth.acoustics.tail`) a
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import scipy.fft
 from numpy.typing import ArrayLike, NDArray
 
-from scenesynth.acoustics.arrivals import room_tables
+from scenesynth.acoustics.arrivals import AxisTable, room_tables
 from scenesynth.acoustics.directivity import pattern
+from scenesynth.acoustics.early import Early, early_of_box
 from scenesynth.acoustics.grids import GUARD, MAX_BANDS, make_plan
 from scenesynth.acoustics.highpass import highpass
 from scenesynth.acoustics.measure import Acoustics, measure
@@ -61,6 +62,8 @@ class Response:
         direction: unit vector towards the source in the listener's frame.
         measured: reverberation times and ratios of the W channel.
         mixing_time_s: where noise takes over from images; None where it does not.
+        early: the arrivals of few reflections that the response holds, found when asked for; None
+            where the engine does not know them apart.
     """
 
     ir: NDArray[np.float32]
@@ -69,6 +72,7 @@ class Response:
     direction: Vector
     measured: Acoustics
     mixing_time_s: float | None = None
+    early: Callable[[], Early] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -251,7 +255,12 @@ def settle(request: Request, shapes: Sequence[Shape] = ("shoebox",)) -> Settled:
     )
 
 
-def measured_response(request: Request, settled: Settled, ir: NDArray[np.float32]) -> Response:
+def measured_response(
+    request: Request,
+    settled: Settled,
+    ir: NDArray[np.float32],
+    early: Callable[[], Early] | None = None,
+) -> Response:
     """A rendered response [channels, samples] with what is known and measured of it."""
     seam = settled.seam
     with stage("measure"):
@@ -263,12 +272,17 @@ def measured_response(request: Request, settled: Settled, ir: NDArray[np.float32
         direction=settled.direction,
         measured=measured,
         mixing_time_s=(seam.start_s + seam.end_s) / 2 if seam else None,
+        early=early,
     )
 
 
 def _respond(request: Request) -> Response:
     settled = settle(request)
-    return measured_response(request, settled, _render(request, settled))
+    tables = room_tables(
+        request.room, request.source_m, request.listener_m, settled.radius_m, settled.front
+    )
+    ir = _render(request, settled, tables)
+    return measured_response(request, settled, ir, partial(_early, request, settled, tables))
 
 
 def _seam(request: Request, direct_delay_s: float) -> Seam | None:
@@ -280,14 +294,17 @@ def _seam(request: Request, direct_delay_s: float) -> Seam | None:
     return Seam(start_s=start_s, end_s=start_s + FADE_S) if start_s < request.length_s else None
 
 
-def _render(request: Request, settled: Settled) -> NDArray[np.float32]:
+Tables = tuple[AxisTable, AxisTable, AxisTable]
+
+
+def _render(request: Request, settled: Settled, tables: Tables) -> NDArray[np.float32]:
     """Images, noise and mean after them, and the high-pass over all. Shape: [channels, samples]."""
-    room, rate, speed_mps = request.room, request.sample_rate, request.air.speed_of_sound_mps
+    rate, speed_mps = request.sample_rate, request.air.speed_of_sound_mps
     seam, n_samples = settled.seam, settled.n_samples
     plan = make_plan(rate, settled.n_images, settled.band_hz)
     spectra = channel_spectra(
         plan,
-        room_tables(room, request.source_m, request.listener_m, settled.radius_m, settled.front),
+        tables,
         radius_m=settled.radius_m,
         rotation=settled.rotation,
         order=request.format.order,
@@ -296,7 +313,7 @@ def _render(request: Request, settled: Settled) -> NDArray[np.float32]:
         directivity=settled.directivity,
         displacement_m=request.displacement_m,
         seed32=request.seed,
-        fade_m=(seam.start_s * speed_mps, seam.end_s * speed_mps) if seam else None,
+        fade_m=_fade_m(request, settled),
     )
     ir = scipy.fft.irfft(spectra, n=plan.n_fft, axis=1, workers=1)
     if seam:
@@ -312,11 +329,33 @@ def _render(request: Request, settled: Settled) -> NDArray[np.float32]:
     return highpass(ir, n_samples, request.highpass_hz, rate)
 
 
+def _early(request: Request, settled: Settled, tables: Tables) -> Early:
+    """The early arrivals of a response, with the amplitudes that they have in it."""
+    return early_of_box(
+        tables,
+        radius_m=settled.radius_m,
+        rotation=settled.rotation,
+        attenuation_per_m=settled.attenuation_per_m,
+        speed_of_sound_mps=request.air.speed_of_sound_mps,
+        band_hz=settled.band_hz,
+        directivity=settled.directivity,
+        fade_m=_fade_m(request, settled),
+    )
+
+
+def _fade_m(request: Request, settled: Settled) -> tuple[float, float] | None:
+    """Distances between which images give way to noise."""
+    if settled.seam is None:
+        return None
+    speed_mps = request.air.speed_of_sound_mps
+    return settled.seam.start_s * speed_mps, settled.seam.end_s * speed_mps
+
+
 def field_of(request: Request, settled: Settled) -> Field:
     """The noise that follows the images of a response in mode `tail`."""
     assert settled.seam is not None
     return late_field(
-        request.format.n_gains,
+        request.format.n_channels,
         settled.n_samples,
         room=request.room,
         band_hz=settled.band_hz,

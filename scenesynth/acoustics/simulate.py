@@ -160,7 +160,7 @@ def simulate_rir(
     )
     output = parse_format(format)
     if device == "cpu":
-        return respond(spec, 0, [output])[format].ir
+        return respond(spec, 0, [output])[output.name].ir
     return _on_device(spec, output, device)
 
 

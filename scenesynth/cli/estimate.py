@@ -78,6 +78,7 @@ def _render_one(plan: Plan, index: int) -> int:
 def _scene(plan: Plan, index: int) -> Scene:
     """Scene `index`, of the split of its shard, drawn again where a draw cannot be used."""
     from scenesynth.errors import ContentError
+    from scenesynth.pipeline.formats import format_of
     from scenesynth.render.renderer import render_scene
     from scenesynth.scene.sample import ATTEMPTS, sample_scene
 
@@ -91,7 +92,8 @@ def _scene(plan: Plan, index: int) -> Scene:
                 split=plan.split_of(index // plan.info.shard_scenes),
                 attempt=attempt,
             )
-            return render_scene(spec, plan.corpora, formats=plan.info.format_names)
+            formats = [format_of(stored) for stored in plan.info.formats]
+            return render_scene(spec, plan.corpora, formats=formats)
         except ContentError as error:
             last = error
     raise last

@@ -63,8 +63,9 @@ finished dataset. Exit codes: 0 done; 1 some shards could not be rendered; 2 a w
     "formats",
     default="foa",
     metavar="NAMES",
-    help="Output formats, separated by commas: mono; foa (W, Y, Z, X in AmbiX convention); "
-    "hoa1 to hoa7.",
+    help="Output formats, separated by commas, all of the same scenes: mono; foa (W, Y, Z, X in "
+    "AmbiX convention); hoa1 to hoa7; binaural; mic (four capsules on a rigid sphere of 4.2 cm, as "
+    "DCASE and STARSS), mic:em32, mic:FILE.yaml (docs/arrays.md).",
 )
 @option(
     _SCENES,

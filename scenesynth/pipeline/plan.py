@@ -18,13 +18,14 @@ from scenesynth.corpus.pools import UNLABELLED
 from scenesynth.distributions import Number
 from scenesynth.errors import ConfigError
 from scenesynth.pipeline.environment import cpu_level, package_versions
+from scenesynth.pipeline.formats import stored_format
 from scenesynth.records import to_plain
 from scenesynth.scene.recipe_records import Recipe
 from scenesynth.scene.sample import check_corpora, max_samples, scene_count
 from scenesynth.scene.spec import RENDER_VERSION
 from scenesynth.scene.splits import find_split, scene_split
 from scenesynth.seeds import rng
-from scenesynth.spatial.formats import Format, parse_format
+from scenesynth.spatial.formats import parse_format
 from scenesynth.store.arrays import CODECS
 from scenesynth.store.commit import list_commits
 from scenesynth.store.layout import DATASET_FILE, DatasetInfo, StoredFormat
@@ -42,8 +43,6 @@ LARGEST_SHARD_BYTES: Final = 4 << 30
 MAX_SHARDS: Final = 1_000_000
 """Shards of a dataset: each is a handful of files, and a job that the driver keeps in memory."""
 
-_CONVENTIONS: Final = {"mono": "pressure at the listener's centre"}
-_AMBIX: Final = "AmbiX: ACN channel order, SN3D, real, no Condon-Shortley phase"
 _TABLE_BYTES_PER_SCENE: Final = 1500
 
 
@@ -164,7 +163,7 @@ def make_plan(
     root = _local_folder(out)
     _check_choice("--codec", codec, CODECS)
     _check_choice("--on-error", on_error, ON_ERROR)
-    stored = tuple(_stored(parse_format(name)) for name in dict.fromkeys(formats))
+    stored = tuple(stored_format(parse_format(name)) for name in dict.fromkeys(formats))
     if not stored:
         raise ConfigError("--format: no format given; for example --format foa")
     length, limit = _bounds(recipe, corpora, split)
@@ -328,14 +327,6 @@ def _notes(plan: Plan, before: int, stop: int, committed: int) -> tuple[str, ...
     if committed:
         notes.append(f"{committed} of {shard_count(plan.info, stop)} shards are already there")
     return tuple(notes)
-
-
-def _stored(fmt: Format) -> StoredFormat:
-    return StoredFormat(
-        name=fmt.name,
-        channel_names=fmt.channel_names,
-        convention=_CONVENTIONS.get(fmt.name, _AMBIX),
-    )
 
 
 def _corpora_identity(corpora: Corpora) -> Mapping[str, Any]:

@@ -21,6 +21,7 @@ from typing import Any, Final
 from scenesynth.corpus.corpora import Corpora
 from scenesynth.errors import ConfigError, ContentError, StoreError
 from scenesynth.pipeline.environment import package_versions
+from scenesynth.pipeline.formats import format_of
 from scenesynth.render.memory import keep_freed_memory
 from scenesynth.render.renderer import render_scene
 from scenesynth.scene.recipe_records import Recipe
@@ -97,7 +98,7 @@ def make_scene(job: ShardJob, index: int, attempt: int) -> Scene:
             attempt=attempt,
         )
     with stage("render"):
-        return render_scene(spec, corpora, formats=job.info.format_names)
+        return render_scene(spec, corpora, formats=[format_of(f) for f in job.info.formats])
 
 
 def render_shard(

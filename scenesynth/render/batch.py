@@ -21,7 +21,7 @@ from scenesynth.acoustics.gpu.batch import fetched, mapped, render
 from scenesynth.acoustics.gpu.device import torch_device
 from scenesynth.acoustics.response import Request, Response, measured_response
 from scenesynth.acoustics.shoebox import emitter_request
-from scenesynth.errors import ClipError, ContentError
+from scenesynth.errors import ClipError, ConfigError, ContentError
 from scenesynth.render.device.convolve import Blocks, Played, upload
 from scenesynth.render.device.energy import SignalEnergies
 from scenesynth.render.device.mix import Part, convolve_parts, mix_parts
@@ -35,10 +35,11 @@ from scenesynth.render.device.scenes import (
     find_times,
 )
 from scenesynth.render.dry import dry_signal, played_span
-from scenesynth.render.renderer import Clips, basis_of, check_still, parse_formats
+from scenesynth.render.motion import moves
+from scenesynth.render.renderer import Clips, layout_for, parse_formats
 from scenesynth.render.rows import event_row, scene_row
 from scenesynth.scene.spec import SceneSpec
-from scenesynth.spatial.formats import Format
+from scenesynth.spatial.formats import Format, ambisonic_format
 from scenesynth.store.schema import Scene
 from scenesynth.timing import stage
 
@@ -55,7 +56,7 @@ def render_scenes(
     specs: Sequence[SceneSpec],
     corpora: Clips,
     format: str = "foa",
-    formats: Sequence[str] | None = None,
+    formats: Sequence[str | Format] | None = None,
     device: str = "cuda",
     threads: int = 1,
 ) -> list[Scene | Failure]:
@@ -73,9 +74,7 @@ def render_scenes(
     """
     outputs = parse_formats([format] if formats is None else formats)
     where = torch_device(device)
-    for spec in specs:
-        check_still(spec)
-    works = [Work(spec=spec, basis=basis_of(spec, outputs)) for spec in specs]
+    works = works_of(specs, outputs)
     with stage("responses"):
         answers = answered(works, where, threads)
     with stage("clips"):
@@ -90,8 +89,32 @@ def render_scenes(
             samples = audio.cpu().numpy()
         with stage("labels"):
             for n, work, level, channels in zip(numbers, group, levels, samples, strict=True):
-                scenes[n] = _scene(work, outputs, level, channels)
+                scenes[n] = _scene(work, level, channels)
     return [scenes[n] for n in range(len(specs))]
+
+
+def works_of(specs: Sequence[SceneSpec], outputs: Sequence[Format]) -> list[Work]:
+    """Scenes to begin with.
+
+    Raises:
+        ConfigError: a format that no device renders, or something that moves.
+    """
+    for spec in specs:
+        for emitter in spec.emitters:
+            if moves(emitter, spec):
+                raise ConfigError(
+                    f"scene {spec.id}: emitter {emitter.id} or the listener moves, which is "
+                    f"rendered on the CPU alone; use device='cpu'"
+                )
+    if odd := [item.name for item in outputs if item.kind != "ambisonics"]:
+        raise ConfigError(
+            f"format {odd[0]!r} is rendered on the CPU alone; use device='cpu', or mono, foa, hoaN"
+        )
+    layouts = [layout_for(spec, outputs) for spec in specs]
+    return [
+        Work(spec=spec, layout=layout, basis=ambisonic_format(layout.order))
+        for spec, layout in zip(specs, layouts, strict=True)
+    ]
 
 
 def requests_of(works: Sequence[Work]) -> list[Request]:
@@ -218,22 +241,20 @@ def _members(works: Sequence[Work]) -> dict[Part, list[int]]:
     return members
 
 
-def _scene(
-    work: Work, outputs: Sequence[Format], levels: Levels, channels: NDArray[np.float32]
-) -> Scene | Failure:
+def _scene(work: Work, levels: Levels, channels: NDArray[np.float32]) -> Scene | Failure:
     """The scene with its rows; `channels` is the mixture, [channels, samples]."""
     if work.failure is not None:
         return work.failure
-    spec, audio = work.spec, {item: channels[: item.n_channels] for item in outputs}
+    spec = work.spec
     spec_json = spec.to_json()
     try:
-        row = scene_row(spec, spec_json, audio, work.sounds, levels)
+        row = scene_row(spec, spec_json, work.layout, channels, work.sounds, levels)
     except ContentError as error:
         return error
     return Scene(
         spec_json=spec_json,
         sample_rate=spec.sample_rate,
-        audio_by_format={item.name: samples for item, samples in audio.items()},
+        audio_by_format={name: channels[rows] for name, rows in work.layout.rows.items()},
         row=row,
         events=tuple(event_row(spec, n, sound, levels) for n, sound in enumerate(work.sounds)),
     )

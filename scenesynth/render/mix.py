@@ -38,8 +38,7 @@ class Sound:
     """One event at the listener, before the gain of its role.
 
     Attributes:
-        spectra: of the dry signal.
-        response_spectra: of the response's channels.
+        heard: its channels.
         wet: pressure at the listener (W), with what outlasts the scene.
         energy: of `wet`.
     """
@@ -47,11 +46,43 @@ class Sound:
     emitter: Emitter
     event: Event
     response: Response
-    spectra: BlockSpectra
-    response_spectra: Signal
+    heard: Convolved | Rendered
     wet: Wet
     energy: Energy
     times: Times
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Convolved:
+    """An event through one response, by channel when asked for.
+
+    Attributes:
+        spectra: of the dry signal.
+        response: spectra of the response's channels.
+    """
+
+    spectra: BlockSpectra
+    response: Signal
+
+    def term(self, c: int) -> Term:
+        """What channel `c` is the inverse transform of."""
+        return Term(self.spectra, self.response[c])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Rendered:
+    """An event that is no single convolution, in all channels.
+
+    Attributes:
+        channels: Shape: [channels, samples], from scene sample `start` on.
+    """
+
+    start: int
+    channels: Signal
+
+    def wet(self, c: int) -> Wet:
+        """One channel."""
+        return Wet(self.start, self.channels[c])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -60,9 +91,9 @@ class Ratio:
 
     energies: tuple[tuple[float, float], ...]
 
-    def db(self, n_channels: int) -> float | None:
-        """Ratio over the first `n_channels`; None where one of the two is silent."""
-        targets, others = zip(*self.energies[:n_channels], strict=True)
+    def db(self, channels: slice) -> float | None:
+        """Ratio over some channels; None where one of the two is silent."""
+        targets, others = zip(*self.energies[channels], strict=True)
         return ratio_db(math.fsum(targets), math.fsum(others))
 
 
@@ -88,7 +119,8 @@ def mix(spec: SceneSpec, grid: Grid, sounds: Sequence[Sound], n_channels: int) -
     """Sum the sounds of a scene.
 
     Args:
-        n_channels: of the responses; at least those of the spec's reference for ratios.
+        n_channels: of the responses; the first are Ambisonic, at least those of the spec's
+            reference for ratios.
 
     Raises:
         ContentError: a ratio is requested of parts of which one is silent.
@@ -154,14 +186,7 @@ class _Parts:
     def channel(self, role: Role, c: int) -> Wet:
         """One channel of the role's sum, within the scene."""
         if (role, c) not in self._made:
-            sounds = self.sounds[role]
-            self._made[role, c] = (
-                _sum_wet([s.wet for s in sounds], self.grid.n_samples)
-                if c == 0
-                else convolve_sum(
-                    self.grid, [Term(s.spectra, s.response_spectra[c]) for s in sounds]
-                )
-            )
+            self._made[role, c] = channel_of(self.grid, self.sounds[role], c)
         return self._made[role, c]
 
     def take(self, role: Role, c: int, gain: float) -> Wet:
@@ -171,6 +196,17 @@ class _Parts:
         if gain != 1.0:
             np.multiply(signal.samples, np.float32(gain), out=signal.samples)
         return signal
+
+
+def channel_of(grid: Grid, sounds: Sequence[Sound], c: int) -> Wet:
+    """One channel of the sum of some sounds, within the scene."""
+    if c == 0:
+        return _sum_wet([sound.wet for sound in sounds], grid.n_samples)
+    terms = [s.heard.term(c) for s in sounds if isinstance(s.heard, Convolved)]
+    signals = [s.heard.wet(c) for s in sounds if isinstance(s.heard, Rendered)]
+    if terms:
+        signals.append(convolve_sum(grid, terms))
+    return signals[0] if terms and len(signals) == 1 else _sum_wet(signals, grid.n_samples)
 
 
 def _sum_wet(signals: Sequence[Wet], n_samples: int) -> Wet:

@@ -7,23 +7,31 @@ order, thread or process, and for any choice of formats next to each other.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scenesynth.acoustics.engines import respond
+from scenesynth.acoustics.engines import respond_in
 from scenesynth.acoustics.gpu.device import torch_device
 from scenesynth.acoustics.response import Response
 from scenesynth.errors import ConfigError
-from scenesynth.render.convolve import Grid, Term, block_spectra, convolve, plan, response_spectra
+from scenesynth.render.convolve import (
+    Grid,
+    Wet,
+    block_spectra,
+    convolve,
+    plan,
+    response_spectra,
+)
 from scenesynth.render.dry import dry_signal, played_span
 from scenesynth.render.energy import Energy
 from scenesynth.render.labels import event_times
-from scenesynth.render.mix import Sound, mix
+from scenesynth.render.mix import Convolved, Sound, mix
+from scenesynth.render.motion import Moving, moves
 from scenesynth.render.rows import event_row, scene_row
-from scenesynth.scene.spec import Emitter, SceneSpec
-from scenesynth.spatial.formats import Format, parse_format
+from scenesynth.scene.spec import SceneSpec
+from scenesynth.spatial.formats import Format, Layout, layout_of, parse_format
 from scenesynth.store.schema import Scene
 from scenesynth.timing import stage
 
@@ -42,7 +50,7 @@ def render_scene(
     spec: SceneSpec,
     corpora: Clips,
     format: str = "foa",
-    formats: Sequence[str] | None = None,
+    formats: Sequence[str | Format] | None = None,
     device: str = "cpu",
 ) -> Scene:
     """Audio, labels and measurements of a scene.
@@ -51,7 +59,7 @@ def render_scene(
         spec: the scene.
         corpora: holds the clips that the spec names.
         format: name of one output format.
-        formats: names of several, in place of `format`; responses are rendered once for all.
+        formats: several, in place of `format`; responses are rendered once for all.
         device: where to render: "cpu", or "cuda" (within -80 dB of the former).
 
     Returns:
@@ -59,7 +67,7 @@ def render_scene(
         full scale at 1 m gives 1.0 in W.
 
     Raises:
-        ConfigError: an unknown format or device, or something that moves.
+        ConfigError: an unknown format or device, or something that moves on a device.
         ClipError: a clip that is missing samples, changed, or not finite.
         ContentError: an event that cannot be heard, or a ratio that no gain gives.
     """
@@ -72,85 +80,98 @@ def render_scene(
         if isinstance(scene, Exception):
             raise scene
         return scene
-    outputs = parse_formats(names)
-    check_still(spec)
-    basis = basis_of(spec, outputs)
+    layout = layout_for(spec, parse_formats(names))
+    still = [n for n, emitter in enumerate(spec.emitters) if not moves(emitter, spec)]
     with stage("responses"):
-        responses = [
-            respond(spec, index, [basis])[basis.name] for index in range(len(spec.emitters))
-        ]
+        responses = [respond_in(layout, spec, index) for index in still]
     n_taps = max((response.ir.shape[1] for response in responses), default=1)
     grid = plan(spec.n_samples, n_taps)
     with stage("convolve"):
         spectra = response_spectra(grid, [response.ir for response in responses])
+    ways: dict[int, Still | Moving] = {
+        index: Still(grid, response, channels)
+        for index, response, channels in zip(still, responses, spectra, strict=True)
+    }
     sounds = [
         sound
-        for emitter, response, channels in zip(spec.emitters, responses, spectra, strict=True)
-        for sound in _sounds(spec, corpora, grid, emitter, response, channels)
+        for index in range(len(spec.emitters))
+        for sound in _sounds(
+            spec, corpora, index, ways.get(index) or Moving.of(layout, spec, index)
+        )
     ]
     with stage("mix"):
-        mixture = mix(spec, grid, sounds, basis.n_channels)
-    audio = {item: mixture.audio[: item.n_channels] for item in outputs}
+        mixture = mix(spec, grid, sounds, layout.n_channels)
     with stage("labels"):
         spec_json = spec.to_json()
-        row = scene_row(spec, spec_json, audio, sounds, mixture)
+        row = scene_row(spec, spec_json, layout, mixture.audio, sounds, mixture)
         events = tuple(event_row(spec, n, sound, mixture) for n, sound in enumerate(sounds))
     return Scene(
         spec_json=spec_json,
         sample_rate=spec.sample_rate,
-        audio_by_format={item.name: samples for item, samples in audio.items()},
+        audio_by_format={name: mixture.audio[rows] for name, rows in layout.rows.items()},
         row=row,
         events=events,
     )
 
 
-def parse_formats(names: Sequence[str]) -> list[Format]:
-    """The formats of these names.
+def parse_formats(names: Sequence[str | Format]) -> list[Format]:
+    """The formats of these names; formats that are known already stay.
 
     Raises:
         ConfigError: none, or an unknown one.
     """
     if not names:
         raise ConfigError("formats is empty; name at least one, such as 'foa'")
-    return [parse_format(name) for name in names]
+    return [name if isinstance(name, Format) else parse_format(name) for name in names]
 
 
-def basis_of(spec: SceneSpec, outputs: Sequence[Format]) -> Format:
-    """The format that responses are rendered in, of which all others are the first channels."""
+def layout_for(spec: SceneSpec, outputs: Sequence[Format]) -> Layout:
+    """The channels that a scene is rendered in."""
     # GRAM's reference is first order whatever is rendered, so that gains follow the spec alone.
-    needed = [*outputs, parse_format("foa")] if spec.snr_reference == "all_channels" else outputs
-    return max(needed, key=lambda item: item.order)
+    return layout_of(outputs, 1 if spec.snr_reference == "all_channels" else 0)
 
 
-def _sounds(
-    spec: SceneSpec,
-    corpora: Clips,
-    grid: Grid,
-    emitter: Emitter,
-    response: Response,
-    channels: NDArray[np.float32],
-) -> Iterator[Sound]:
-    """The events of one emitter at the listener, with the label times measured there.
+class Still(NamedTuple):
+    """How the events of an emitter are heard between which and the listener nothing moves.
 
-    Args:
+    Attributes:
         channels: spectra of the response's channels.
     """
-    rate = spec.sample_rate
+
+    grid: Grid
+    response: Response
+    channels: NDArray[np.float32]
+
+    def hear(self, dry: NDArray[np.float32], onset: int) -> tuple[Convolved, Wet]:
+        """What arrives, and its pressure."""
+        heard = Convolved(spectra=block_spectra(self.grid, dry, onset), response=self.channels)
+        return heard, convolve(self.grid, heard.term(0))
+
+    def response_at(self, _: float) -> Response:
+        """The response to what is emitted at a time."""
+        return self.response
+
+    def delay_s(self, _: float) -> float:
+        """Travel time of the direct sound that leaves at a time."""
+        return self.response.direct_delay_s
+
+
+def _sounds(spec: SceneSpec, corpora: Clips, index: int, way: Still | Moving) -> Iterator[Sound]:
+    """The events of one emitter at the listener, with the label times measured there."""
+    rate, emitter = spec.sample_rate, spec.emitters[index]
     for n, event in enumerate(emitter.events):
         name = f"scene {spec.id}, emitter {emitter.id}, event {n}"
         with stage("clips"):
             start, stop = played_span(event, rate)
             dry = dry_signal(event, corpora.load(event.clip, rate, start, stop), rate, name)
         with stage("convolve"):
-            onset = min(round(event.onset_s * rate), spec.n_samples - 1)
-            spectra = block_spectra(grid, dry, onset)
-            wet = convolve(grid, Term(spectra, channels[0]))
+            heard, wet = way.hear(dry, min(round(event.onset_s * rate), spec.n_samples - 1))
         with stage("labels"):
             energy = Energy(wet.samples, wet.start)
             times = event_times(
                 event,
                 energy,
-                direct_delay_s=response.direct_delay_s,
+                direct_delay_s=way.delay_s,
                 n_samples=spec.n_samples,
                 sample_rate=rate,
                 name=name,
@@ -158,26 +179,9 @@ def _sounds(
         yield Sound(
             emitter=emitter,
             event=event,
-            response=response,
-            spectra=spectra,
-            response_spectra=channels,
+            response=way.response_at(event.onset_s),
+            heard=heard,
             wet=wet,
             energy=energy,
             times=times,
         )
-
-
-def check_still(spec: SceneSpec) -> None:
-    """A spec can hold motion; rendering it comes with moving responses.
-
-    Raises:
-        ConfigError: something moves.
-    """
-    moving = [("the listener", spec.listener)]
-    moving += [(f"emitter {emitter.id}", emitter.keyframes) for emitter in spec.emitters]
-    for name, keyframes in moving:
-        if len(keyframes) > 1:
-            raise ConfigError(
-                f"scene {spec.id}: {name} moves ({len(keyframes)} keyframes); motion is not "
-                f"rendered yet; give it one keyframe"
-            )

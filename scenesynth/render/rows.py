@@ -18,7 +18,7 @@ from scenesynth.render.mix import N_REFERENCE_CHANNELS, Ratio, Signal
 from scenesynth.scene.geometry import azimuth_elevation, quaternion
 from scenesynth.scene.motion import Path, track
 from scenesynth.scene.spec import Emitter, Event, Keyframe, Role, SceneSpec, render_key
-from scenesynth.spatial.formats import Format
+from scenesynth.spatial.formats import Format, Layout
 
 Row = dict[str, Any]
 
@@ -54,7 +54,8 @@ class Mixed(Protocol):
 def scene_row(
     spec: SceneSpec,
     spec_json: str,
-    audio: Mapping[Format, Signal],
+    layout: Layout,
+    audio: Signal,
     sounds: Sequence[Heard],
     mixture: Mixed,
 ) -> Row:
@@ -62,6 +63,9 @@ def scene_row(
 
     The acoustics are those of the first target's response (the first event's where there is no
     target). Polyphony counts targets and interferers by their direct sound.
+
+    Args:
+        audio: all channels of the layout. Shape: [channels, samples].
 
     Raises:
         ContentError: a format's audio is not finite.
@@ -94,10 +98,11 @@ def scene_row(
         "listener_quaternion": list(_orientation(spec.listener[0])),
         "listener_trajectory": _trajectory(spec.listener),
     }
-    for item, samples in audio.items():
-        row[f"render_key_{item.name}"] = render_key(spec, item.name)
-        row[f"snr_{item.name}_db"] = mixture.snr.db(item.n_channels) if mixture.snr else None
-        row[f"peak_{item.name}"] = _peak(spec, item, samples)
+    for item in layout.formats:
+        rows = layout.rows[item.name]
+        row[f"render_key_{item.name}"] = render_key(spec, item)
+        row[f"snr_{item.name}_db"] = mixture.snr.db(rows) if mixture.snr else None
+        row[f"peak_{item.name}"] = _peak(spec, item, audio[rows])
     return row
 
 
@@ -211,7 +216,7 @@ def _measured(value: float) -> float | None:
 
 def _reference_db(spec: SceneSpec, ratio: Ratio | None) -> float | None:
     """A ratio as the spec refers to it."""
-    return None if ratio is None else ratio.db(N_REFERENCE_CHANNELS[spec.snr_reference])
+    return None if ratio is None else ratio.db(slice(N_REFERENCE_CHANNELS[spec.snr_reference]))
 
 
 def _local_snr_db(

@@ -20,7 +20,8 @@ from typing import Any, Final, Literal
 
 from scenesynth.corpus.clips import PREPARE_VERSION
 from scenesynth.records import from_json, to_json, to_plain
-from scenesynth.room.model import Air, Room, Shape, Vector
+from scenesynth.room.model import Air, AssetRef, Room, Shape, Vector
+from scenesynth.spatial.formats import Format
 
 SCHEMA_VERSION: Final = 1
 
@@ -241,6 +242,9 @@ class SceneSpec:
         scattering: 0 leaves the late field of `tail` as uneven over directions as specular walls
             make it, 1 makes it isotropic.
         acoustic_seed: of displacements and of the late field's noise.
+        head: whose ears the format "binaural" has; None for the package's own head.
+        doppler: whether the direct sound of what moves changes its pitch; if not, it keeps the
+            delay that its event begins with.
     """
 
     schema: Literal[1] = SCHEMA_VERSION
@@ -263,6 +267,8 @@ class SceneSpec:
     displacement_m: float = 0.0
     scattering: float = 0.0
     acoustic_seed: int = 0
+    head: AssetRef | None = None
+    doppler: bool = True
 
     def __post_init__(self) -> None:
         if self.sample_rate <= 0 or self.n_samples <= 0:
@@ -349,25 +355,34 @@ class SceneSpec:
         return from_json(cls, text)
 
 
-def render_key(spec: SceneSpec, format_name: str) -> str:
+def render_key(spec: SceneSpec, item: Format) -> str:
     """Digest of all that decides the audio of one format: spec, clips' content, render version.
+
+    A head decides only what its ears hear, and microphones are known by what they are.
 
     Where the spec came from (recipe, seed, index, split, attempt), names and descriptions are left
     out, so that neither the edit of a recipe nor a moved or relabelled clip changes the keys of
     scenes that sound as before.
     """
     payload = json.dumps(
-        {"spec": _audible(spec), "format": format_name, "render": RENDER_VERSION},
+        {"spec": _audible(spec, item), "format": _heard_by(item), "render": RENDER_VERSION},
         sort_keys=True,
         separators=(",", ":"),
     )
     return hashlib.sha256(payload.encode()).hexdigest()[:32]
 
 
-def _audible(spec: SceneSpec) -> dict[str, Any]:
-    """The spec as plain data without what changes no sample."""
+def _heard_by(item: Format) -> str:
+    return item.name if item.array is None else f"mic {item.array.digest}"
+
+
+def _audible(spec: SceneSpec, item: Format) -> dict[str, Any]:
+    """The spec as plain data without what changes no sample of a format."""
     plain: dict[str, Any] = to_plain(spec)
     del plain["origin"]
+    head = plain.pop("head")
+    if item.kind == "binaural":
+        plain["head"] = head and head["digest"]
     for name in ("id", "rt60_s", "materials"):
         del plain["room"][name]
     for name in ("mesh", "measured"):

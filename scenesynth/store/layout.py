@@ -35,11 +35,13 @@ class StoredFormat:
 
     Attributes:
         convention: what the channels mean, for people ("AmbiX: ACN order, SN3D").
+        microphones: where they are and what they hear, as JSON; "" for formats without any.
     """
 
     name: str
     channel_names: tuple[str, ...]
     convention: str
+    microphones: str = ""
 
     def __post_init__(self) -> None:
         if not self.name or set(self.name) & set("/\\\0") or self.name.startswith("."):

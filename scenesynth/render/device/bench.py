@@ -36,10 +36,18 @@ from scenesynth.acoustics.gpu.tables import image_tables
 from scenesynth.acoustics.noise import BLOCK
 from scenesynth.acoustics.response import Request, field_of, settle, shoebox_responses
 from scenesynth.acoustics.simd import TAPS
-from scenesynth.render.batch import alike, answered, load, mixed, render_scenes, requests_of
+from scenesynth.render.batch import (
+    alike,
+    answered,
+    load,
+    mixed,
+    render_scenes,
+    requests_of,
+    works_of,
+)
 from scenesynth.render.device.convolve import upload
 from scenesynth.render.device.scenes import Work
-from scenesynth.render.renderer import Clips, basis_of, render_scene
+from scenesynth.render.renderer import Clips, render_scene
 from scenesynth.scene.spec import Mode, SceneSpec
 from scenesynth.spatial.formats import parse_format
 
@@ -100,8 +108,7 @@ class Bench:
 
     def _works(self, specs: Sequence[SceneSpec]) -> list[Work]:
         """Scenes with their responses and clips."""
-        basis = parse_format(self.format)
-        works = [Work(spec=spec, basis=basis_of(spec, [basis])) for spec in specs]
+        works = works_of(specs, [parse_format(self.format)])
         for work, answers in zip(works, answered(works, self.device, self.threads), strict=True):
             load(work, self.corpora, answers)
         return [work for work in works if work.failure is None]
@@ -141,10 +148,9 @@ class Bench:
 
     def _chunk(self, specs: Sequence[SceneSpec]) -> dict[str, Any]:
         """Milliseconds of the steps of one full chunk of the commonest length."""
-        basis = parse_format(self.format)
         works = [
             ResponseWork(request, settle(request))
-            for request in requests_of([Work(spec=spec, basis=basis) for spec in specs])
+            for request in requests_of(works_of(specs, [parse_format(self.format)]))
         ]
         ((group, _),) = Counter(group_of(work) for work in works).most_common(1)
         rows, plan = group.rows(), group.plan()
@@ -201,8 +207,7 @@ class Bench:
 
     def _accuracy(self, specs: Sequence[SceneSpec]) -> dict[str, float]:
         """Largest differences from the CPU, in dB of the energy."""
-        basis = parse_format(self.format)
-        requests = requests_of([Work(spec=spec, basis=basis) for spec in specs])
+        requests = requests_of(works_of(specs, [parse_format(self.format)]))
         on_device = fetched([item.channels for item in render(requests, self.device)])
         on_cpu = [response.ir for response in shoebox_responses(requests)]
         scenes = render_scenes(specs, self.corpora, self.format, device=str(self.device))
@@ -289,7 +294,7 @@ def work_of(requests: Sequence[Request]) -> dict[str, int]:
         settled = settle(request)
         room_m3 = float(np.prod(request.room.size_m))
         inside = round(4 / 3 * np.pi * settled.radius_m**3 / room_m3)
-        n_channels = request.format.n_gains
+        n_channels = request.format.n_channels
         plan = Group.plan(group_of(ResponseWork(request, settled)))
         images += inside
         additions += inside * TAPS * n_channels * len(settled.band_hz)

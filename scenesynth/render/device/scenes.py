@@ -16,7 +16,7 @@ from scenesynth.render.labels import WET_OFFSET_DROP_DB, Times, event_times
 from scenesynth.render.levels import Span, gain_for_ratio, union_span
 from scenesynth.render.mix import N_REFERENCE_CHANNELS, Ratio
 from scenesynth.scene.spec import ROLES, Emitter, Event, Role, SceneSpec
-from scenesynth.spatial.formats import Format
+from scenesynth.spatial.formats import Format, Layout
 
 Failure = ClipError | ContentError
 
@@ -50,6 +50,7 @@ class Work:
     """One scene on its way; a failure ends it."""
 
     spec: SceneSpec
+    layout: Layout
     basis: Format
     sounds: list[Sound] = field(default_factory=list)
     failure: Failure | None = None

@@ -1,0 +1,130 @@
+"""From an Ambisonic response to the channels of every format, all of one sound field.
+
+Ears and microphones hear late sound through filters of the Ambisonic channels (a mixer: least
+squares at low frequencies, magnitudes at high ones, right in level and coherence in a diffuse
+field; `scenesynth.spatial.mixers`). What a mixer makes of a single direction u is M Y(u) instead of
+the receiver's own response H(u); for the direct sound and the first reflections the difference
+H(u) - M Y(u) is added, each at its own time, so that they are exact whatever the order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scenesynth.acoustics.early import Early, sum_of_early, window_length
+from scenesynth.acoustics.highpass import highpass
+from scenesynth.acoustics.receivers import Receiver
+from scenesynth.acoustics.response import Response
+from scenesynth.spatial.ambisonics import harmonics_rotation, spherical_harmonics
+
+DIRECT_WINDOW_S: Final = 0.2
+"""Window of a direct sound by itself: the weights of the lowest octave ring for that long."""
+
+
+def project(
+    ir: NDArray[np.float32],
+    early: Early | None,
+    receivers: Sequence[Receiver],
+    *,
+    n_ambisonic: int,
+    sample_rate: int,
+    highpass_hz: float,
+) -> NDArray[np.float32]:
+    """Channels of a layout: the first Ambisonic ones, then those of every receiver.
+
+    Args:
+        ir: Ambisonic response, at least of the receivers' orders. Shape: [K, samples].
+        early: arrivals of which the response holds the sum; None where they are not known apart.
+        highpass_hz: corner of the high-pass that the response has been through.
+
+    Returns:
+        Shape: [n_ambisonic + channels of receivers, samples].
+    """
+    if not receivers:
+        return ir[:n_ambisonic]
+    n_samples = ir.shape[1]
+    parts = [ir[:n_ambisonic]]
+    for receiver in receivers:
+        mixed = receiver.mixed(ir)
+        if early is not None:
+            added = sum_of_early(
+                early,
+                receiver.error_of_mixer,
+                sample_rate=sample_rate,
+                n_samples=n_samples,
+                window=receiver.window,
+            )
+            mixed += highpass(added, n_samples, highpass_hz, sample_rate)
+        parts.append(mixed)
+    return np.concatenate(parts)
+
+
+def turned(response: Response, rotation: NDArray[np.float64]) -> Response:
+    """An Ambisonic response as a listener hears it who turns away from the response's frame.
+
+    Args:
+        rotation: from the listener's new frame to that of the response. Shape: [3, 3].
+    """
+    n_channels = len(response.ir)
+    turn = harmonics_rotation(rotation, math.isqrt(n_channels) - 1).astype(np.float32)
+    ir = np.empty_like(response.ir)
+    for degree in range(math.isqrt(n_channels)):
+        rows = slice(degree**2, (degree + 1) ** 2)
+        np.einsum("ij,jt->it", turn[rows, rows], response.ir[rows], out=ir[rows], optimize=False)
+    x, y, z = (float(v) for v in np.array(response.direction) @ rotation)
+    early = response.early
+    return replace(
+        response,
+        ir=ir,
+        direction=(x, y, z),
+        early=None if early is None else lambda: early().turned(rotation),
+    )
+
+
+def direct_window(sample_rate: int) -> int:
+    """Samples that a direct sound by itself takes."""
+    return window_length(sample_rate, DIRECT_WINDOW_S)
+
+
+def direct_sound(
+    early: Early,
+    receivers: Sequence[Receiver],
+    *,
+    order: int,
+    sample_rate: int,
+    n_samples: int,
+    highpass_hz: float,
+    delayed: bool = True,
+) -> NDArray[np.float32]:
+    """The direct sound alone in the channels of a layout; see `sum_of_early`.
+
+    Args:
+        order: of the Ambisonic channels.
+
+    Returns:
+        Shape: [(order + 1)^2 + channels of receivers, n_samples].
+    """
+
+    def ambisonics(direction: NDArray[np.float64], window: int) -> NDArray[np.complexfloating]:
+        gains = spherical_harmonics(direction, order).astype(np.complex64)
+        return np.broadcast_to(gains[:, :, None], (*gains.shape, window // 2 + 1))
+
+    window = direct_window(sample_rate)
+    parts = [
+        sum_of_early(
+            early.direct,
+            responses,
+            sample_rate=sample_rate,
+            n_samples=n_samples,
+            window=window,
+            delayed=delayed,
+        )
+        for responses in (ambisonics, *(receiver.responses for receiver in receivers))
+    ]
+    return highpass(np.concatenate(parts), n_samples, highpass_hz, sample_rate)

@@ -1,0 +1,195 @@
+"""Ears and microphones at one sample rate: exact for a direction, by a mixer for a sound field.
+
+A receiver has a response to a plane wave from any direction: that of a head's measured or computed
+HRTFs, or of capsules on a rigid sphere or in the open. `scenesynth.spatial.mixers` makes filters of
+it that turn the channels of an Ambisonic response into the receiver's.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+from scenesynth.acoustics.early import Responses, window_length
+from scenesynth.jit import kernel
+from scenesynth.room.model import Air, AssetRef
+from scenesynth.spatial.ambisonics import spherical_harmonics
+from scenesynth.spatial.array_response import plane_wave_response
+from scenesynth.spatial.arrays import MicArray
+from scenesynth.spatial.ears import ear_responses
+from scenesynth.spatial.formats import Format
+from scenesynth.spatial.grids import sphere_grid
+from scenesynth.spatial.heads import load_head
+from scenesynth.spatial.mixers import Mixer, design_mixer
+
+DEFAULT_HEAD: Final = "kemar"
+
+WINDOW_S: Final = 0.03
+"""What an early arrival is put right in: an HRTF, and the octave weights where mixers err at all,
+which is above 2 kHz."""
+
+GRID_ORDER: Final = 20
+"""Of the grid of directions that mixers are designed on."""
+
+EARS_CUT_ON_HZ: Final = 2000.0
+"""Above it a mixer fits the magnitudes of ears instead of their phases."""
+
+LEAST_RADIUS_M: Final = 0.005
+"""Arrays smaller than this are as good as a point."""
+
+SPEED_STEP_MPS: Final = 1.0
+"""Mixers of arrays are designed for a speed of sound rounded to this; exact responses are not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Receiver:
+    """Ears or microphones.
+
+    Attributes:
+        responses: to plane waves, exact.
+        mixer: filters from Ambisonic channels.
+        window: length in samples for `sum_of_early`.
+        block: output samples that the mixer makes by one transform.
+        spectra: of the mixer's filters, real parts, then imaginary. Shape: [2, channels, K, bins].
+        about_centre: spectra of the filters in a window, time 0 at the receiver's centre.
+            Shape: [channels, K, window / 2 + 1].
+    """
+
+    responses: Responses
+    mixer: Mixer
+    window: int
+    block: int
+    spectra: NDArray[np.float32]
+    about_centre: NDArray[np.complex128]
+
+    @property
+    def n_gains(self) -> int:
+        """Ambisonic channels that the mixer takes."""
+        return int(self.spectra.shape[2])
+
+    def error_of_mixer(
+        self, directions: NDArray[np.float64], n_fft: int
+    ) -> NDArray[np.complexfloating]:
+        """What the mixer lacks of the exact responses in a window. Shape: [n, channels, bins]."""
+        exact = self.responses(directions, n_fft)
+        gains = spherical_harmonics(directions, self.mixer.order)
+        mixed = np.einsum("nk,ckf->ncf", gains, self.about_centre, optimize=False)
+        return np.asarray(exact - mixed)
+
+    def mixed(self, ir: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The mixer's channels of an Ambisonic response [>= K, samples]; as long as it."""
+        n_fft = 2 * (self.spectra.shape[3] - 1)
+        n_samples, n_taps = ir.shape[1], n_fft - self.block
+        n_blocks = -(-n_samples // self.block)
+        # Overlap-save: a block's transform begins `n_taps` before what it is to give, and
+        # time 0 of the filters lies `lead` after their first tap.
+        padded = np.zeros((self.n_gains, n_blocks * self.block + n_taps), np.float32)
+        first = n_taps - self.mixer.lead
+        kept = min(n_samples, padded.shape[1] - first)
+        padded[:, first : first + kept] = ir[: self.n_gains, :kept]
+        pieces = np.lib.stride_tricks.sliding_window_view(padded, n_fft, axis=1)
+        blocks = scipy.fft.rfft(pieces[:, :: self.block], axis=2, workers=1)
+        summed = np.zeros((self.spectra.shape[1], *blocks.shape[1:]), np.complex64)
+        _add_products(blocks, self.spectra[0], self.spectra[1], summed)
+        out = scipy.fft.irfft(summed, n=n_fft, axis=2, workers=1)[:, :, n_taps:]
+        return np.ascontiguousarray(out.reshape(len(out), -1)[:, :n_samples])
+
+
+def receiver_of(
+    item: Format, head: AssetRef | None, order: int, sample_rate: int, air: Air
+) -> Receiver:
+    """The receiver of a format.
+
+    Args:
+        head: whose ears; the default head where None.
+        order: of the Ambisonic response that it is made of.
+
+    Raises:
+        ConfigError: a head that is not at hand, or has another content.
+    """
+    if item.array is not None:
+        speed_mps = round(air.speed_of_sound_mps / SPEED_STEP_MPS) * SPEED_STEP_MPS
+        mixer = _array_mixer(item.array, order, sample_rate, speed_mps)
+        responses = _array_responses(item.array, sample_rate, air.speed_of_sound_mps)
+        return _receiver(responses, mixer, sample_rate)
+    return _ears(head, order, sample_rate)
+
+
+@lru_cache(maxsize=8)
+def _ears(head: AssetRef | None, order: int, sample_rate: int) -> Receiver:
+    ref = head or AssetRef(id=DEFAULT_HEAD, digest="")
+    loaded = load_head(ref.id, ref.digest).at_rate(sample_rate)
+
+    def responses(directions: NDArray[np.float64], n_fft: int) -> NDArray[np.complexfloating]:
+        return ear_responses(loaded, directions, n_fft)
+
+    mixer = _design(responses, order, sample_rate, EARS_CUT_ON_HZ)
+    return _receiver(responses, mixer, sample_rate)
+
+
+def _array_responses(array: MicArray, sample_rate: int, speed_mps: float) -> Responses:
+    def responses(directions: NDArray[np.float64], n_fft: int) -> NDArray[np.complexfloating]:
+        freq_hz = np.arange(n_fft // 2 + 1) * (sample_rate / n_fft)
+        return plane_wave_response(array, directions, freq_hz, speed_mps)
+
+    return responses
+
+
+@lru_cache(maxsize=32)
+def _array_mixer(array: MicArray, order: int, sample_rate: int, speed_mps: float) -> Mixer:
+    cut_on_hz = order * speed_mps / (2 * math.pi * max(array.radius_m, LEAST_RADIUS_M))
+    responses = _array_responses(array, sample_rate, speed_mps)
+    return _design(responses, order, sample_rate, min(cut_on_hz, 0.4 * sample_rate))
+
+
+def _design(responses: Responses, order: int, sample_rate: int, cut_on_hz: float) -> Mixer:
+    directions, weights = sphere_grid(GRID_ORDER)
+    n_fft = window_length(sample_rate, WINDOW_S)
+    freq_hz = np.arange(n_fft // 2 + 1) * (sample_rate / n_fft)
+    return design_mixer(
+        responses(directions, n_fft), directions, weights, freq_hz, order, cut_on_hz=cut_on_hz
+    )
+
+
+def _receiver(responses: Responses, mixer: Mixer, sample_rate: int) -> Receiver:
+    n_taps = mixer.filters.shape[2]
+    n_fft = window_length(sample_rate, 4 * n_taps / sample_rate)
+    spectra = _spectra(mixer, n_fft)
+    window = window_length(sample_rate, WINDOW_S)
+    turns = np.arange(window // 2 + 1) * (mixer.lead / window)
+    return Receiver(
+        responses=responses,
+        mixer=mixer,
+        window=window,
+        block=n_fft - n_taps,
+        spectra=np.stack([spectra.real, spectra.imag]).astype(np.float32),
+        about_centre=_spectra(mixer, window) * np.exp(2j * np.pi * turns),
+    )
+
+
+def _spectra(mixer: Mixer, n_fft: int) -> NDArray[np.complex128]:
+    """Of the filters from their first tap on. Shape: [channels, K, bins]."""
+    spectra: NDArray[np.complex128] = scipy.fft.rfft(
+        mixer.filters.astype(np.float64), n=n_fft, axis=2, workers=1
+    )
+    return spectra
+
+
+@kernel
+def _add_products(blocks, real, imaginary, summed):  # type: ignore[no-untyped-def]
+    """summed[c, b, f] += sum over k of filters[c, k, f] blocks[k, b, f]."""
+    n_gains, n_blocks, n_bins = blocks.shape
+    for c in range(len(summed)):
+        for b in range(n_blocks):
+            out = summed[c, b]
+            for k in range(n_gains):
+                piece, re, im = blocks[k, b], real[c, k], imaginary[c, k]
+                for f in range(n_bins):
+                    x, y = piece[f].real, piece[f].imag
+                    out[f] += complex(re[f] * x - im[f] * y, re[f] * y + im[f] * x)

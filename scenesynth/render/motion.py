@@ -1,0 +1,285 @@
+"""Sources and listeners that move: many responses along the way, each for its part of the input.
+
+The sound emitted around time t_k goes through the response between the places of that time, so with
+triangular windows w_k that add up to one
+
+    y = sum over k of h_k * (w_k x)
+
+is what a listener hears, up to how fast responses change between nodes. They lie so close that
+neither end has moved by more than `STEP_M` and the direction by more than `STEP_DEG`. Cross-fading
+two responses is right for reflections, of which there are many; for the direct sound it would be a
+comb filter. That one goes its own way: the input is delayed by the travel time at every sample
+(the Doppler effect is nothing else) and then sent through the responses of the direct sound
+without their delays.
+
+Deliberately absent: Doppler shifts of reflections; those are cross-faded.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+from scenesynth.acoustics.engines import receivers_of, respond_along
+from scenesynth.acoustics.project import direct_sound, direct_window
+from scenesynth.acoustics.response import Response
+from scenesynth.jit import kernel
+from scenesynth.render.convolve import Wet
+from scenesynth.render.mix import Rendered
+from scenesynth.scene.motion import Path, angles_rad, heard, lengths, travel_s
+from scenesynth.scene.spec import Emitter, SceneSpec
+from scenesynth.spatial.formats import Layout
+from scenesynth.timing import stage
+
+STEP_M: Final = 0.05
+STEP_DEG: Final = 2.5
+
+_LOOK_S: Final = 0.01
+"""How often motion is looked at to place nodes, and travel times are found."""
+
+SINC_TAPS: Final = 64
+SINC_PHASES: Final = 256
+_SINC_SHAPE: Final = 9.0
+"""Kaiser parameter: flat to 0.9 of Nyquist, -90 dB beyond the images."""
+
+Signal = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Moving:
+    """How the events of an emitter are heard when it or the listener moves.
+
+    Attributes:
+        paths: of the emitter and the listener.
+        emitted_s: times at which the sound of each leaves. Shape: [nodes].
+        arrived_s: times at which its direct sound arrives. Shape: [nodes].
+        responses: in the channels of a layout.
+        direct: the direct sounds at time 0, half a window late; None where the engine does not
+            know them apart. Shape: [nodes, channels, window].
+        rest: responses without their direct sound. Shape: [nodes, channels, samples].
+    """
+
+    spec: SceneSpec
+    paths: tuple[Path, Path]
+    emitted_s: NDArray[np.float64]
+    arrived_s: NDArray[np.float64]
+    responses: tuple[Response, ...]
+    direct: Signal | None
+    rest: Signal
+
+    @classmethod
+    def of(cls, layout: Layout, spec: SceneSpec, index: int) -> Moving:
+        """Responses between the places of an emitter and the listener, while the emitter sounds."""
+        emitter = spec.emitters[index]
+        paths = Path.of(emitter.keyframes), Path.of(spec.listener)
+        speed_mps = spec.air.speed_of_sound_mps
+        start_s = min(event.onset_s for event in emitter.events)
+        stop_s = max(event.onset_s + event.duration_s for event in emitter.events)
+        emitted_s = node_times(*paths, start_s, min(stop_s, spec.duration_s), speed_mps)
+        arrived_s = emitted_s + travel_s(*paths, emitted_s, speed_mps)
+        poses = [
+            (paths[0].pose(float(left)), paths[1].pose(float(came)))
+            for left, came in zip(emitted_s, arrived_s, strict=True)
+        ]
+        with stage("responses"):
+            responses = respond_along(layout, spec, index, poses)
+            direct, rest = _parts(layout, spec, responses)
+        return cls(
+            spec=spec,
+            paths=paths,
+            emitted_s=emitted_s,
+            arrived_s=arrived_s,
+            responses=responses,
+            direct=direct,
+            rest=rest,
+        )
+
+    def hear(self, dry: Signal, onset: int) -> tuple[Rendered, Wet]:
+        """What arrives of a dry signal [samples] from scene sample `onset` on, and its pressure."""
+        rate = self.spec.sample_rate
+        dry = dry[: self.spec.n_samples - onset]
+        out = moving_convolution(dry, self.rest, self.emitted_s * rate - onset)
+        if self.direct is not None:
+            delays = self._delays(onset, len(dry))
+            came_s = self.arrived_s if self.spec.doppler else self.emitted_s + delays[0] / rate
+            arriving = delayed(dry, delays)
+            direct = moving_convolution(arriving, self.direct, came_s * rate - onset)
+            out = _sum(out, direct[:, self.direct.shape[2] // 2 :])
+        rendered = Rendered(start=onset, channels=out)
+        return rendered, rendered.wet(0)
+
+    def response_at(self, emitted_s: float) -> Response:
+        """The response to what is emitted about a time."""
+        return self.responses[int(np.argmin(np.abs(self.emitted_s - emitted_s)))]
+
+    def delay_s(self, emitted_s: float) -> float:
+        """Travel time of the direct sound that leaves at a time."""
+        return float(travel_s(*self.paths, [emitted_s], self.spec.air.speed_of_sound_mps)[0])
+
+    def _delays(self, onset: int, n_dry: int) -> NDArray[np.float64]:
+        """Travel time in samples at every sample of arrival from `onset` on, until all is here."""
+        rate, speed_mps = self.spec.sample_rate, self.spec.air.speed_of_sound_mps
+        start_s = onset / rate
+        first_s, last_s = self.delay_s(start_s), self.delay_s(start_s + n_dry / rate)
+        if not self.spec.doppler:
+            return np.full(n_dry + math.ceil(first_s * rate) + SINC_TAPS, first_s * rate)
+        n = n_dry + math.ceil(last_s * rate) + SINC_TAPS
+        looks = np.arange(math.ceil(n / (_LOOK_S * rate)) + 1) * _LOOK_S
+        delay_s = heard(*self.paths, start_s + looks, speed_mps).delay_s
+        return np.interp(np.arange(n) / rate, looks, delay_s) * rate
+
+
+def moves(emitter: Emitter, spec: SceneSpec) -> bool:
+    """Whether anything changes between an emitter and the listener."""
+    return any(
+        replace(pose, time_s=keyframes[0].time_s) != keyframes[0]
+        for keyframes in (emitter.keyframes, spec.listener)
+        for pose in keyframes
+    )
+
+
+def _parts(
+    layout: Layout, spec: SceneSpec, responses: Sequence[Response]
+) -> tuple[Signal | None, Signal]:
+    """Direct sounds without their delays, and responses without their direct sounds."""
+    irs = np.stack([response.ir for response in responses])
+    early = [response.early() for response in responses if response.early is not None]
+    if len(early) < len(responses):
+        return None, irs
+    receivers = receivers_of(layout, spec)
+
+    def direct(n_samples: int, own_delay: bool) -> Signal:
+        return np.stack(
+            [
+                direct_sound(
+                    arrivals,
+                    receivers,
+                    order=layout.order,
+                    sample_rate=spec.sample_rate,
+                    n_samples=n_samples,
+                    highpass_hz=spec.highpass_hz,
+                    delayed=own_delay,
+                )
+                for arrivals in early
+            ]
+        )
+
+    return direct(direct_window(spec.sample_rate), False), irs - direct(irs.shape[2], True)
+
+
+def node_times(
+    emitter: Path, listener: Path, start_s: float, stop_s: float, speed_of_sound_mps: float
+) -> NDArray[np.float64]:
+    """Times of emission at which to take responses: as many as the motion needs. Shape: [nodes]."""
+    n = max(2, math.ceil((stop_s - start_s) / _LOOK_S) + 1)
+    times_s = np.linspace(start_s, stop_s, n)
+    arrived_s = times_s + travel_s(emitter, listener, times_s, speed_of_sound_mps)
+    here = listener.positions(arrived_s)
+    relative = heard(emitter, listener, arrived_s, speed_of_sound_mps).relative_m
+    turned = listener.rotations(arrived_s)
+    steps = np.maximum.reduce(
+        [
+            lengths(np.diff(emitter.positions(times_s), axis=0)) / STEP_M,
+            lengths(np.diff(here, axis=0)) / STEP_M,
+            np.rad2deg(angles_rad(relative[1:], relative[:-1])) / STEP_DEG,
+            # A turn by a small angle w moves the three axes by sqrt(2) w together.
+            np.rad2deg(np.linalg.norm(np.diff(turned, axis=0), axis=(1, 2)) / math.sqrt(2))
+            / STEP_DEG,
+        ]
+    )
+    passed = np.concatenate([[0.0], np.cumsum(steps)])
+    n_nodes = math.ceil(passed[-1] - 1e-9) + 1
+    if n_nodes == 1:
+        return times_s[:1]
+    return np.interp(np.linspace(0.0, passed[-1], n_nodes), passed, times_s)
+
+
+def moving_convolution(
+    dry: Signal, responses: Signal, nodes: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """A signal through responses that change along it: sum over k of h_k * (w_k x).
+
+    Args:
+        dry: Shape: [samples].
+        responses: Shape: [nodes, channels, taps].
+        nodes: sample of the signal that each response is for, rising; the first one holds before
+            it, the last one after it. Shape: [nodes].
+
+    Returns:
+        Shape: [channels, samples + taps - 1].
+    """
+    n_channels, n_taps = responses.shape[1:]
+    out = np.zeros((n_channels, len(dry) + n_taps - 1), np.float32)
+    edges = np.concatenate([[-np.inf], nodes, [np.inf]])
+    for k, response in enumerate(responses):
+        before, here, after = edges[k : k + 3]
+        first = max(0, math.floor(before) + 1 if math.isfinite(before) else 0)
+        last = min(len(dry), math.ceil(after) if math.isfinite(after) else len(dry))
+        if first >= last:
+            continue
+        at = np.arange(first, last)
+        rising = np.ones(len(at)) if math.isinf(before) else (at - before) / (here - before)
+        falling = np.ones(len(at)) if math.isinf(after) else (after - at) / (after - here)
+        piece = dry[first:last] * np.clip(np.minimum(rising, falling), 0, 1).astype(np.float32)
+        n_fft = scipy.fft.next_fast_len(len(piece) + n_taps - 1, real=True)
+        spectrum = scipy.fft.rfft(piece, n=n_fft, workers=1)
+        through = scipy.fft.rfft(response, n=n_fft, axis=1, workers=1) * spectrum
+        heard_of_it = scipy.fft.irfft(through, n=n_fft, axis=1, workers=1)
+        out[:, first : last + n_taps - 1] += heard_of_it[:, : last - first + n_taps - 1]
+    return out
+
+
+def delayed(dry: Signal, delays: NDArray[np.float64]) -> Signal:
+    """A signal at changing delays: y[n] = x(n - delays[n]), by windowed sincs.
+
+    Args:
+        dry: Shape: [samples].
+        delays: in samples, one per sample of the result. Shape: [n].
+    """
+    padded = np.zeros(len(dry) + 2 * SINC_TAPS, np.float32)
+    padded[SINC_TAPS : SINC_TAPS + len(dry)] = dry
+    out = np.empty(len(delays), np.float32)
+    _delay(padded, np.arange(len(delays)) - delays, _sinc_table(), out)
+    return out
+
+
+def _sum(a: Signal, b: Signal) -> Signal:
+    """Sum of signals [channels, samples] of unequal lengths."""
+    longer, shorter = (a, b) if a.shape[1] >= b.shape[1] else (b, a)
+    longer[:, : shorter.shape[1]] += shorter
+    return longer
+
+
+@lru_cache(maxsize=1)
+def _sinc_table() -> NDArray[np.float32]:
+    """Taps for each part of a sample, and one row more. Shape: [SINC_PHASES + 1, SINC_TAPS]."""
+    tap = np.arange(SINC_TAPS) - (SINC_TAPS // 2 - 1)
+    away = tap - np.arange(SINC_PHASES + 1)[:, None] / SINC_PHASES
+    window = np.i0(_SINC_SHAPE * np.sqrt(np.maximum(0.0, 1 - (2 * away / SINC_TAPS) ** 2)))
+    return (np.sinc(away) * window / np.i0(_SINC_SHAPE)).astype(np.float32)
+
+
+@kernel
+def _delay(padded, places, table, out):  # type: ignore[no-untyped-def]
+    """out[n] = the signal at places[n], zero outside; `padded` has SINC_TAPS zeros at both ends."""
+    n_taps = table.shape[1]
+    last = len(padded) - n_taps
+    for n in range(len(out)):
+        whole = math.floor(places[n])
+        phase = (places[n] - whole) * (len(table) - 1)
+        row = int(phase)
+        share = np.float32(phase - row)
+        first = int(whole) + n_taps - (n_taps // 2 - 1)
+        total = np.float32(0.0)
+        if 0 <= first <= last:
+            for k in range(n_taps):
+                tap = table[row, k] + share * (table[row + 1, k] - table[row, k])
+                total += tap * padded[first + k]
+        out[n] = total
