@@ -21,7 +21,7 @@ from scenesynth.spatial.ambisonics import spherical_harmonics
 from scenesynth.spatial.ears import diffuse_field_response, ear_responses
 from scenesynth.spatial.head_grid import build_grid
 from scenesynth.spatial.head_kernels import combine, locate
-from scenesynth.spatial.head_measure import MEAN_ONSET_S, arrays_of, onsets, tell_ears
+from scenesynth.spatial.head_measure import arrays_of, onsets, sphere_onset_s, tell_ears
 from scenesynth.spatial.head_sofa import read_head_sofa
 from scenesynth.spatial.heads import Card, add_head, head_ids, load_head, make_head, read_card
 from scenesynth.spatial.hrtf import MeasuredHead, head_of
@@ -202,7 +202,7 @@ def test_at_another_rate_the_spectra_are_the_same(kemar: MeasuredHead, sample_ra
         turns = np.exp(-2j * np.pi * np.outer(time_s, freq_hz))
         return head.hrir[::24].astype(np.float64) @ turns
 
-    assert apart_db(spectra(other), spectra(kemar)) < -70
+    assert apart_db(spectra(other), spectra(kemar)) < -65
 
 
 def test_at_its_own_rate_a_head_is_itself(kemar: MeasuredHead) -> None:
@@ -212,7 +212,8 @@ def test_at_its_own_rate_a_head_is_itself(kemar: MeasuredHead) -> None:
 
 def test_sound_is_at_the_centre_of_the_head_at_time_0(kemar: MeasuredHead) -> None:
     mean_s = (kemar.delay_s.mean(axis=1) * kemar.grid.areas).sum() / (4 * np.pi)
-    assert mean_s == pytest.approx(MEAN_ONSET_S, abs=0.5 / kemar.sample_rate)
+    expected_s = sphere_onset_s(kemar.sample_rate)
+    assert mean_s == pytest.approx(expected_s, abs=0.5 / kemar.sample_rate)
     in_front = kemar.delay_s[(kemar.directions @ (1, 0, 0)).argmax()]
     assert abs(in_front).max() < 1e-4
 
@@ -229,7 +230,7 @@ def test_the_level_in_a_diffuse_field_is_0_db(kemar: MeasuredHead) -> None:
 def test_onsets_are_found_between_samples() -> None:
     n = np.arange(200)
     late = np.array([20.0, 20.25, 20.5])
-    pulses = np.sinc(n - late[:, None]) * np.exp(-(((n - late[:, None]) / 8) ** 2))
+    pulses = np.exp(-(((n - late[:, None]) / 2) ** 2))
     found = onsets(pulses, 1000)
     np.testing.assert_allclose(np.diff(found), 0.25e-3, atol=5e-6)
 
@@ -280,11 +281,10 @@ def test_a_measured_sphere_is_the_sphere(tmp_path: Path) -> None:
     targets = rings()
     found = ear_responses(head, targets, N_FFT)
     exact = ear_responses(SphereHead(sample_rate=RATE), targets, N_FFT)
-    # The onset of a band-limited response is no geometric delay: time 0 differs by a few samples.
     freq_hz = np.arange(N_FFT // 2 + 1) * RATE / N_FFT
-    mean = np.sum(found[:, :, :100] * np.conj(exact[:, :, :100]), axis=(0, 1))
-    late_s = -np.polyfit(freq_hz[1:100], np.unwrap(np.angle(mean))[1:], 1)[0] / (2 * np.pi)
-    assert abs(late_s) < 60e-6
+    match = np.sum(found[:, :, :100] * np.conj(exact[:, :, :100]), axis=(0, 1))
+    late_s = -np.polyfit(freq_hz[1:100], np.unwrap(np.angle(match))[1:], 1)[0] / (2 * np.pi)
+    assert abs(late_s) < 0.6 / RATE  # the origin is a whole sample
     assert apart_db(found * np.exp(2j * np.pi * freq_hz * late_s), exact) < -25
 
 
@@ -517,7 +517,7 @@ def test_list_names_every_head(own_library: Path, tmp_path: Path) -> None:
 def test_show_gives_numbers_and_a_picture(tmp_path: Path) -> None:
     result = call("show", "kemar", "--png", tmp_path / "a.png")
     assert result.exit_code == 0
-    assert "18 % of the sphere is missing (elevations -89 to -40" in result.stdout
+    assert "18 % of the sphere is missing (elevations -90 to -40" in result.stdout
     assert "exact mirror images" in result.stdout
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     plain = json.loads(call("show", "sphere", "--json").stdout)

@@ -67,7 +67,7 @@ def impulse_responses(head: Head, directions: ArrayLike) -> tuple[NDArray[np.flo
     lead = round(-head.start_s * head.sample_rate)
     spectra = ear_responses(head, directions, n_fft)
     rows = scipy.fft.irfft(spectra, n=n_fft, axis=2, workers=1)
-    return np.roll(rows, lead, axis=2)[:, :, : head.n_taps + 1], -lead / head.sample_rate
+    return np.roll(rows, lead, axis=2)[:, :, : head.n_taps], -lead / head.sample_rate
 
 
 @lru_cache(maxsize=4)

@@ -65,12 +65,13 @@ def missing_elevations_deg(head: Head) -> tuple[float, float] | None:
     z = 1.0 - (2.0 * np.arange(n) + 1.0) / n
     turn = np.pi * (1.0 + math.sqrt(5.0)) * np.arange(n)
     flat = np.sqrt(1.0 - z * z)
-    _, _, missing = head.grid.surround(
-        np.stack([flat * np.cos(turn), flat * np.sin(turn), z], axis=1)
-    )
+    around = np.stack([flat * np.cos(turn), flat * np.sin(turn), z], axis=1)
+    around[[0, -1]] = (0.0, 0.0, 1.0), (0.0, 0.0, -1.0)
+    _, _, missing = head.grid.surround(around)
     if not missing.any():
         return None
-    low, high = np.degrees(np.arcsin([z[missing].min(), z[missing].max()]))
+    heights = around[missing, 2]
+    low, high = np.degrees(np.arcsin([heights.min(), heights.max()]))
     return float(low), float(high)
 
 

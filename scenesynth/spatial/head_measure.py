@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -12,19 +13,13 @@ import scipy.spatial
 from numpy.typing import NDArray
 
 from scenesynth.errors import ConfigError
+from scenesynth.spatial.ears import impulse_responses
 from scenesynth.spatial.head_grid import build_grid
 from scenesynth.spatial.head_sofa import SofaResponses
-from scenesynth.spatial.hrtf import HEAD_RADIUS_M, SPEED_OF_SOUND, MeasuredHead, unit
+from scenesynth.spatial.hrtf import MeasuredHead, diffuse_gain, unit
+from scenesynth.spatial.sphere_head import EAR_AZIMUTH_DEG, SphereHead
 
-LEVEL_BAND_HZ: Final = (200.0, 8000.0)
 ONSET_DB: Final = -15.0
-
-MEAN_ONSET_S: Final = (math.pi / 4 - 0.75) * HEAD_RADIUS_M / SPEED_OF_SOUND
-"""Mean over all directions of the onset at one ear: a rigid sphere's, 9 us after time 0.
-
-It is -cos(t) a/c on the near side and (t - pi/2) a/c beyond (Woodworth), which over the sphere
-gives half of (pi/2 - 1) - 1/2 times a/c.
-"""
 
 _UPSAMPLING = 10
 _AROUND = 64
@@ -113,11 +108,20 @@ def _onset_samples(rows: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.asarray(np.maximum(first - 1 + part, 0.0) / _UPSAMPLING)
 
 
-def diffuse_gain(power: NDArray[np.float64], freq_hz: NDArray[np.float64]) -> float:
-    """Gain that gives a diffuse-field power spectrum the mean 1 over the logarithm of frequency."""
-    inside = (freq_hz >= LEVEL_BAND_HZ[0]) & (freq_hz <= LEVEL_BAND_HZ[1])
-    mean = np.average(power[inside], weights=1.0 / freq_hz[inside])
-    return float(1.0 / np.sqrt(mean))
+@cache
+def sphere_onset_s(sample_rate: int) -> float:
+    """Mean over all directions of the onset at an ear of the sphere, from time 0.
+
+    Found as in measured responses: at a low rate, onsets are earlier than geometry says.
+    """
+    sphere = SphereHead(sample_rate=sample_rate)
+    angle = np.radians(np.arange(1.0, 180.0, 2.0))
+    ear = np.radians(EAR_AZIMUTH_DEG)
+    directions = np.outer(np.cos(angle), (np.cos(ear), np.sin(ear), 0.0))
+    directions[:, 2] = np.sin(angle)
+    responses, start_s = impulse_responses(sphere, directions)
+    found = onsets(responses[:, 0], sample_rate) + start_s
+    return float(np.average(found, weights=np.sin(angle)))
 
 
 def arrays_of(sofa: SofaResponses, ears: Ears) -> tuple[dict[str, NDArray[Any]], tuple[str, ...]]:
@@ -144,7 +148,7 @@ def arrays_of(sofa: SofaResponses, ears: Ears) -> tuple[dict[str, NDArray[Any]],
     gain = diffuse_gain(mean_power, scipy.fft.rfftfreq(n_fft, 1.0 / sofa.sample_rate))
     onset_s = onsets(responses, sofa.sample_rate)
     mean_onset_s = float((onset_s.mean(axis=1) * grid.areas).sum() / (4 * np.pi))
-    lead = round((mean_onset_s - MEAN_ONSET_S) * sofa.sample_rate)
+    lead = round((mean_onset_s - sphere_onset_s(sofa.sample_rate)) * sofa.sample_rate)
     dropped = len(sofa.directions) - len(kept)
     notes = [*sofa.notes]
     if dropped:

@@ -191,7 +191,8 @@ class _Reader:
             values = np.atleast_2d(self._values(name))
             if kind == "spherical":
                 values = _cartesian(values)
-            if values.shape[1:] != (3,) or not np.allclose(values, expected, atol=1e-3):
+            length = np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
+            if values.shape[1:] != (3,) or not np.allclose(values / length, expected, atol=1e-3):
                 raise ConfigError(
                     f"{self.path}: {name} = {values[0].tolist()}; only a listener that looks along "
                     f"x with z up is understood"

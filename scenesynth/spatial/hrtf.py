@@ -26,6 +26,7 @@ from scenesynth.spatial.head_grid import Grid, build_grid
 
 HEAD_RADIUS_M: Final = 0.0875
 SPEED_OF_SOUND: Final = 343.0
+LEVEL_BAND_HZ: Final = (200.0, 8000.0)
 
 _AROUND = 64
 """Zeros before and after a response, in samples of the lower rate: room for a filter's ringing."""
@@ -150,3 +151,10 @@ def arrays_sha256(arrays: dict[str, NDArray[Any]]) -> str:
 def unit(directions: NDArray[np.float64]) -> NDArray[np.float64]:
     """Rows of length 1. Shape: [n, 3]."""
     return np.asarray(directions / np.linalg.norm(directions, axis=1, keepdims=True))
+
+
+def diffuse_gain(power: NDArray[np.float64], freq_hz: NDArray[np.float64]) -> float:
+    """Gain that gives a diffuse-field power spectrum the mean 1 over the logarithm of frequency."""
+    inside = (freq_hz >= LEVEL_BAND_HZ[0]) & (freq_hz <= LEVEL_BAND_HZ[1])
+    mean = np.average(power[inside], weights=1.0 / freq_hz[inside])
+    return float(1.0 / np.sqrt(mean))

@@ -29,8 +29,13 @@ from numpy.typing import NDArray
 
 from scenesynth.errors import ConfigError
 from scenesynth.spatial.head_grid import Grid, build_grid
-from scenesynth.spatial.head_measure import LEVEL_BAND_HZ, diffuse_gain
-from scenesynth.spatial.hrtf import HEAD_RADIUS_M, SPEED_OF_SOUND, Interpolation
+from scenesynth.spatial.hrtf import (
+    HEAD_RADIUS_M,
+    LEVEL_BAND_HZ,
+    SPEED_OF_SOUND,
+    Interpolation,
+    diffuse_gain,
+)
 
 EAR_AZIMUTH_DEG: Final = 100.0
 RADIUS_M: Final = (0.05, 0.15)
