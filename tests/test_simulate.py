@@ -96,7 +96,7 @@ def test_looking_at_the_source_puts_it_in_front() -> None:
         ({"absorption": 0.3, "source_m": (9, 1, 1)}, ValueError, "x = 9 m is not inside"),
         ({"absorption": 0.3, "listener_m": (1, 1, 1.5)}, ValueError, "0 m apart"),
         ({"absorption": 0.3, "sample_rate": 250}, ValueError, "sample_rate = 250 Hz is too low"),
-        ({"absorption": 0.3, "format": "binaural"}, ConfigError, "formats: mono, foa"),
+        ({"absorption": 0.3, "format": "stereo"}, ConfigError, "formats: mono, foa"),
         ({"absorption": 0.3, "mode": "tails"}, ConfigError, "mode = 'tails' is not available"),
         ({"absorption": 0.3, "engine": "x"}, ConfigError, "engine = 'x' is not available"),
         ({"absorption": 0.3, "device": "tpu"}, ConfigError, "device = 'tpu'; must be cpu, cuda"),

@@ -20,6 +20,7 @@ import llvmlite.binding  # type: ignore[import-untyped]
 import numba
 import numpy as np
 
+from scenesynth.acoustics.receivers import receiver_of
 from scenesynth.acoustics.response import shoebox_response
 from scenesynth.jit import kernel_cache, sources_digest
 from scenesynth.room.decay import absorption_for_t60, response_length_s
@@ -73,7 +74,7 @@ def ensure_compiled(
 
 
 def compile_responses() -> None:
-    """Call every kernel of rooms, of `shoebox_response` in all modes, of `spherical_harmonics`."""
+    """Call every kernel of rooms, of `shoebox_response` in all modes, of directions and of ears."""
     absorption_for_t60((3.0, 3.0, 3.0), (0.1,), (1000.0,), Air())
     room = Room(
         id="warm-up",
@@ -97,6 +98,8 @@ def compile_responses() -> None:
             mixing_time_s=0.03,
         )
     spherical_harmonics([1.0, 0.0, 0.0], 1)
+    ears = receiver_of(parse_format("binaural"), None, 1, 8000, Air())
+    ears.mixed(np.zeros((4, 64), np.float32))
 
 
 def _run(calls: Mapping[str, WarmUp]) -> None:

@@ -101,6 +101,15 @@ class Receiver:
         return np.ascontiguousarray(out.reshape(len(out), -1)[:, :n_samples])
 
 
+def head_ref(name: str) -> AssetRef:
+    """How specs refer to a head of the library.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    return AssetRef(id=name, digest=load_head(name).digest)
+
+
 def receiver_of(
     item: Format, head: AssetRef | None, order: int, sample_rate: int, air: Air
 ) -> Receiver:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenesynth.acoustics.engines import ENGINE_MODULES, respond
+from scenesynth.acoustics.receivers import head_ref
 from scenesynth.errors import ConfigError
 from scenesynth.room.decay import absorption_for_t60, response_length_s
 from scenesynth.room.materials import material_absorption
@@ -62,6 +63,7 @@ def simulate_rir(
     mode: Mode = "full",
     engine: Engine = "shoebox",
     device: str = "cpu",
+    hrtf: str | None = None,
     seed: int = 0,
     directivity: Directivity = "omni",
     source_yaw_deg: float | None = None,
@@ -84,13 +86,15 @@ def simulate_rir(
         absorption: instead of `rt60_s`: a number (1.0 is anechoic), 7 numbers (octave bands 125 to
             8000 Hz), 6 numbers (walls x0, x1, y0, y1, z0, z1), 6 x 7 numbers, a material name, or
             6 material names.
-        format: "mono", "foa", "hoa1" to "hoa7" (ACN, SN3D).
+        format: "mono", "foa", "hoa1" to "hoa7" (ACN, SN3D), "binaural" (left ear first), "mic" (the
+            DCASE and STARSS array), "mic:NAME" or "mic:FILE.yaml".
         yaw_deg, pitch_deg, roll_deg: where the listener looks: left, up, left ear up.
         mode: "full", every image source within the response, or "tail": those up to
             `mixing_time_s`, then noise with the level, slope and directions of the later ones.
         engine: "shoebox", or another one that can render a box: "pyroomacoustics" (its mode
             "tail" is 3 reflections, then 5000 rays) or "gpurir" (mode "full").
         device: "cpu", or "cuda" for the engine "shoebox" (within -80 dB of the former).
+        hrtf: whose ears, for "binaural": a name from `scenesynth hrtf list`; "kemar" by default.
         seed: of `displacement_m` and of the noise of `tail`.
         directivity: "omni", "subcardioid", "cardioid", "supercardioid", "hypercardioid", "figure8"
             or "speech".
@@ -156,6 +160,7 @@ def simulate_rir(
         displacement_m=displacement_m,
         scattering=scattering,
         acoustic_seed=seed,
+        head=None if hrtf is None else head_ref(hrtf),
         tracing=Tracing() if engine == "pyroomacoustics" and mode == "tail" else None,
     )
     output = parse_format(format)
@@ -172,6 +177,11 @@ def _on_device(spec: SceneSpec, output: Format, name: str) -> NDArray[np.float32
         raise ConfigError(
             f"device = {name!r}, engine = {spec.engine!r}; only the engine 'shoebox' renders on a "
             f"device; use device='cpu'"
+        )
+    if output.kind != "ambisonics":
+        raise ConfigError(
+            f"device = {name!r}, format = {output.name!r}; devices render mono, foa and hoaN; use "
+            f"device='cpu'"
         )
     from scenesynth.acoustics.gpu.batch import shoebox_responses
     from scenesynth.acoustics.shoebox import emitter_request
