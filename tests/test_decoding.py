@@ -107,6 +107,15 @@ def test_the_encoder_keeps_to_its_gain(array: Responses, max_gain_db: float) -> 
     assert 20 * np.log10(gains.max()) < max_gain_db
 
 
+def test_capsules_that_are_deaf_to_low_frequencies_are_not_forced(array: Responses) -> None:
+    highpass = np.clip((array.freq_hz - 50) / 500, 0, 1)
+    encoder = design_encoder(array.spectra * highpass, *array.design[1:3], 1)
+    spectra = np.moveaxis(np.fft.rfft(encoder.firs.taps, N_FFT), -1, 0)
+    gains = np.linalg.svd(spectra, compute_uv=False)
+    assert np.isfinite(encoder.firs.taps).all()
+    assert 20 * np.log10(gains.max()) < 15
+
+
 def test_a_diffuse_field_keeps_its_level_in_w(array: Responses, encoder: Encoder) -> None:
     filters = filter_spectra(encoder.firs.taps, encoder.firs.lead, N_FFT)[0]
     level = np.einsum("cf,fcd,df->f", filters, array.covariance, filters.conj()).real

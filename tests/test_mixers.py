@@ -250,6 +250,14 @@ def test_filters_take_their_own_number_of_channels(head: Responses) -> None:
         design_mixer(*head.design, 1).mixed(np.zeros((9, 50)))
 
 
+@pytest.mark.parametrize("order", [0, 1])
+def test_responses_without_direct_current_give_none(head: Responses, order: int) -> None:
+    highpass = np.sin(np.pi / 2 * np.clip(head.freq_hz / 1500, 0, 1)) ** 2
+    mixer = design_mixer(head.spectra * highpass, *head.design[1:], order)
+    assert np.isfinite(mixer.filters).all()
+    assert np.abs(mixer.filters.sum(axis=-1)).max() < 0.1
+
+
 def test_bad_designs_are_refused(head: Responses) -> None:
     spectra, directions, weights, freq_hz = head.design
     with pytest.raises(ConfigError, match=r"freq_hz has 257 steps from 100"):

@@ -88,9 +88,10 @@ def design_encoder(
     """The filters that turn an array's signals into Ambisonics with least error over the sphere.
 
     E = C (R + b^2)^-1 with C the mean of y h^H and R that of h h^H. Tikhonov's b = 1 / (2 g) keeps
-    every gain of E from microphones, taken as a vector, to channels below g; by it the higher
-    degrees fade out towards low frequencies. Above its aliasing frequency an array hears
-    directions wrongly, and one common gain keeps the level of a diffuse field in W.
+    the gain of E from vectors of microphones to vectors of channels below g; by it the higher
+    degrees fade out towards low frequencies. One gain common to all channels then keeps the level
+    of a diffuse field in W, as far as g allows: an array hears directions wrongly above its
+    aliasing frequency (k a = 1 for four capsules on a sphere), but not too softly.
 
     Args:
         responses: of the microphones to plane waves, as of `design_mixer`. Shape:
@@ -112,13 +113,15 @@ def design_encoder(
         )
     covariance = flat.covariance()
     cross = np.array([flat.projected(waves) for waves in flat.spectra])  # h y, [f, channels, K]
-    limit = np.eye(flat.n_channels) / (2 * 10 ** (max_gain_db / 20)) ** 2
+    max_gain = 10 ** (max_gain_db / 20)
+    limit = np.eye(flat.n_channels) / (2 * max_gain) ** 2
     solved = np.linalg.solve(covariance + limit, cross)
     spectra = np.swapaxes(solved, 1, 2).conj()
     omni = spectra[:, 0]
     power = np.einsum("fc,fcd,fd->f", omni, covariance, omni.conj()).real
-    spectra = spectra / np.sqrt(power)[:, None, None]
-    return Encoder(firs=fir_matrix(spectra, taps), order=order)
+    norm = np.linalg.norm(spectra, ord=2, axis=(1, 2))
+    common = np.minimum(1 / np.sqrt(np.maximum(power, 1e-30)), max_gain / np.maximum(norm, 1e-30))
+    return Encoder(firs=fir_matrix(spectra * common[:, None, None], taps), order=order)
 
 
 def downmix_to_ears(

@@ -43,8 +43,7 @@ class FirMatrix:
             sum(scipy.signal.oaconvolve(x, h) for x, h in zip(audio, row, strict=True))
             for row in self.taps
         ]
-        padded = np.pad(np.array(rows), ((0, 0), (0, self.lead)))
-        return np.ascontiguousarray(padded[:, span], dtype=np.float32)
+        return np.ascontiguousarray(np.array(rows)[:, span], dtype=np.float32)
 
 
 def fir_matrix(spectra: NDArray[np.complexfloating], taps: int | None) -> FirMatrix:

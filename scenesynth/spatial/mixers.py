@@ -173,7 +173,8 @@ def _as_in_a_diffuse_field(gains: Complex, flat: Receiver) -> Complex:
     given = gains / spread
     true = flat.covariance()
     if flat.n_channels > gains.shape[2]:
-        levels = np.einsum("fcc->fc", true).real / np.sum(np.abs(given) ** 2, axis=2)
+        own = np.maximum(np.sum(np.abs(given) ** 2, axis=2), 1e-300)
+        levels = np.einsum("fcc->fc", true).real / own
         return np.asarray(gains * np.sqrt(levels)[:, :, None])
     root = _square_root(true)
     left, _, right = np.linalg.svd(root @ given, full_matrices=False)
