@@ -86,7 +86,7 @@ def early_of_box(
     offset_m = np.stack([x.offset_m[i], y.offset_m[j], z.offset_m[k]], axis=1)
     distance_m = np.sqrt(np.sum(offset_m**2, axis=1))
     gain = np.exp(-0.5 * attenuation_per_m * distance_m[:, None]) / distance_m[:, None]
-    gain *= x.amplitude[i] * y.amplitude[j] * z.amplitude[k]
+    gain *= (x.amplitude[i] * y.amplitude[j] * z.amplitude[k])[:, : len(band_hz)]
     if directivity is not None:
         parts = [t.facing_m for t in (x, y, z) if t.facing_m is not None]
         cosine = (parts[0][i] + parts[1][j] + parts[2][k]) / distance_m

@@ -66,7 +66,7 @@ class Receiver:
     window: int
     block: int
     spectra: NDArray[np.float32]
-    about_centre: NDArray[np.complex128]
+    about_centre: NDArray[np.complex64]
 
     @property
     def n_gains(self) -> int:
@@ -77,10 +77,10 @@ class Receiver:
         self, directions: NDArray[np.float64], n_fft: int
     ) -> NDArray[np.complexfloating]:
         """What the mixer lacks of the exact responses in a window. Shape: [n, channels, bins]."""
-        exact = self.responses(directions, n_fft)
-        gains = spherical_harmonics(directions, self.mixer.order)
-        mixed = np.einsum("nk,ckf->ncf", gains, self.about_centre, optimize=False)
-        return np.asarray(exact - mixed)
+        gains = spherical_harmonics(directions, self.mixer.order).astype(np.float32)
+        # Real and imaginary parts side by side: real gains times real numbers.
+        mixed = np.einsum("nk,ckf->ncf", gains, self.about_centre.view(np.float32), optimize=False)
+        return np.asarray(self.responses(directions, n_fft) - mixed.view(np.complex64))
 
     def mixed(self, ir: NDArray[np.float32]) -> NDArray[np.float32]:
         """The mixer's channels of an Ambisonic response [>= K, samples]; as long as it."""
@@ -178,7 +178,7 @@ def _receiver(responses: Responses, mixer: Mixer, sample_rate: int) -> Receiver:
         window=window,
         block=n_fft - n_taps,
         spectra=np.stack([spectra.real, spectra.imag]).astype(np.float32),
-        about_centre=_spectra(mixer, window) * np.exp(2j * np.pi * turns),
+        about_centre=(_spectra(mixer, window) * np.exp(2j * np.pi * turns)).astype(np.complex64),
     )
 
 
