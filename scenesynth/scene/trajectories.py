@@ -43,9 +43,9 @@ PATH_TOLERANCE_M: Final = 0.005
 """Straight lines between keyframes keep this close to the ideal curve, and as close in angle as
 `ANGLE_TOLERANCE_RAD`."""
 
-FACING_STEP_RAD: Final = math.radians(10.0)
+FACING_STEP_RAD: Final = math.radians(8.0)
 """The direction from the listener changes by no more between keyframes, so that what faces him
-does so in between, too: within 0.2 degrees."""
+does so in between, too: within half a degree."""
 
 PATHS_PER_START: Final = 5
 LEG_TRIES: Final = 12
@@ -192,7 +192,7 @@ def draw_way(
     stop_m = min(float(way.breaks_m[-1]), pace.length_m, speed_mps * moving_s)
     if pace.family == "circular":
         stop_m = min(stop_m, pace.turn_rad * way.nearest_m)
-    return _timed(way, speed_mps, stop_m, spans, _rough_from(centre))
+    return timed(way, speed_mps, stop_m, spans, rough_from(centre))
 
 
 def _way(pace: Pace, start: Vector, ground: Ground, moving_s: float, rng: Rng) -> Way | None:
@@ -238,7 +238,7 @@ def _open(ground: Ground, start: Array, stop: Array) -> bool:
     return ground.broken(np.stack([start, stop]), np.array([ground.centre_m] * 2)) is None
 
 
-def _timed(
+def timed(
     way: Way, speed_mps: float, stop_m: float, spans: Sequence[Span], rough: Rough
 ) -> tuple[Array, Array]:
     """Times and places of keyframes, both rounded as numbers of a spec are.
@@ -263,7 +263,7 @@ def _timed(
     return every_s[once], np.round(way.curve(np.concatenate(travelled)[once]), 6)
 
 
-def _rough_from(centre: Array | None) -> Rough:
+def rough_from(centre: Array | None) -> Rough:
     """Chords that leave an ideal curve, seen from `centre` if there is one."""
 
     def rough(ends: Array, exact: Array, chords: Array) -> NDArray[np.bool_]:
