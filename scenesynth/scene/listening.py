@@ -17,7 +17,7 @@ from scenesynth.scene.motion_records import ListenerMotion
 from scenesynth.scene.placement import somewhere
 from scenesynth.scene.recipe_records import Listener
 from scenesynth.scene.spec import Keyframe
-from scenesynth.scene.trajectories import Pace, draw_way, none_found
+from scenesynth.scene.trajectories import NO_WAY_ON, Pace, Timed, draw_way, none_found
 
 Array = NDArray[np.float64]
 
@@ -63,7 +63,7 @@ def _listener_way(
     room: Room,
     duration_s: float,
     draws: Draws,
-) -> tuple[Array, Array]:
+) -> Timed:
     """Times and places of a walking listener."""
     assert motion.path is not None
     height_m = first.position_m[2]
@@ -86,13 +86,10 @@ def _listener_way(
     failures: Counter[str] = Counter()
     for _ in range(motion.tries):
         drawn = draw_way(pace, first.position_m, ground, ((0.0, duration_s),), rng)
-        if drawn is None:
-            failures["no way on from a corner"] += 1
-            continue
-        failure = ground.broken(drawn[1], drawn[1])
-        if failure is None:
+        failure = ground.broken(drawn[1], drawn[1]) if drawn else NO_WAY_ON
+        if drawn and not failure:
             return drawn
-        failures[failure] += 1
+        failures[str(failure)] += 1
     raise none_found("listener", "ways", motion.tries, room, failures)
 
 

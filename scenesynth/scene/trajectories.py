@@ -38,6 +38,8 @@ Look = Callable[[Vector], tuple[float, float]]
 """Yaw and pitch in degrees of an emitter at a place."""
 
 Span = tuple[float, float]
+Timed = tuple[Array, Array]
+"""Times and places of keyframes. Shapes: [keyframes], [keyframes, 3]."""
 
 PATH_TOLERANCE_M: Final = 0.005
 """Straight lines between keyframes keep this close to the ideal curve, and as close in angle as
@@ -59,6 +61,7 @@ WALK_TURN_RAD: Final = math.radians(60.0)
 """A random walk changes its heading by no more per step, unless it would hit something."""
 
 MOST_LEGS: Final = 4096
+NO_WAY_ON: Final = "no way on from a corner"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,19 +145,13 @@ def settle(
         if pace is None or n % PATHS_PER_START == 0:
             start = place()
         if pace is None:
-            keyframes: tuple[Keyframe, ...] = (_pose(0.0, start, look),)
+            drawn: Timed | None = np.zeros(1), np.array([start])
         else:
             drawn = draw_way(pace, start, ground, scenery.spans, rng)
-            if drawn is None:
-                failures["no way on from a corner"] += 1
-                continue
-            keyframes = tuple(
-                _pose(float(time_s), vector(at), look) for time_s, at in zip(*drawn, strict=True)
-            )
-        failure = _broken_on_the_way(ground, Path.of(keyframes), listener)
-        if not failure:
-            return keyframes
-        failures[failure] += 1
+        failure = _broken_on_the_way(ground, drawn, listener) if drawn else NO_WAY_ON
+        if drawn and not failure:
+            return tuple(_pose(float(t), vector(at), look) for t, at in zip(*drawn, strict=True))
+        failures[str(failure)] += 1
     raise none_found(what, "ways" if pace else "places", tries, room, failures)
 
 
@@ -174,7 +171,7 @@ def _ground_of(placement: Placement, scenery: Scenery) -> Ground:
 
 def draw_way(
     pace: Pace, start: Vector, ground: Ground, spans: Sequence[Span], rng: Rng
-) -> tuple[Array, Array] | None:
+) -> Timed | None:
     """Times and places of one way from `start`; None where there is no way on.
 
     As fast as both speeds of the pace allow, in the spans, until it is travelled.
@@ -238,14 +235,11 @@ def _open(ground: Ground, start: Array, stop: Array) -> bool:
     return ground.broken(np.stack([start, stop]), np.array([ground.centre_m] * 2)) is None
 
 
-def timed(
-    way: Way, speed_mps: float, stop_m: float, spans: Sequence[Span], rough: Rough
-) -> tuple[Array, Array]:
-    """Times and places of keyframes, both rounded as numbers of a spec are.
-
-    Shapes: [keyframes], [keyframes, 3].
-    """
+def timed(way: Way, speed_mps: float, stop_m: float, spans: Sequence[Span], rough: Rough) -> Timed:
+    """Keyframes of a way, their numbers rounded as those of a spec are."""
     breaks = way.breaks_m[way.breaks_m < stop_m]
+    if way.piece_m is not None:
+        breaks = np.append(breaks, np.arange(0.0, stop_m, way.piece_m))
     cuts_m = refine(way.curve, np.array([*breaks, stop_m]), rough)
     times: list[Array] = []
     travelled: list[Array] = []
@@ -282,10 +276,12 @@ def _pose(time_s: float, position_m: Vector, look: Look) -> Keyframe:
     return Keyframe(time_s=time_s, position_m=position_m, yaw_deg=yaw_deg, pitch_deg=pitch_deg)
 
 
-def _broken_on_the_way(ground: Ground, emitter: Path, listener: Path) -> str | None:
+def _broken_on_the_way(ground: Ground, drawn: Timed, listener: Path) -> str | None:
     """What an emitter breaks while both move: their keyframes together cut straight legs."""
-    times = np.union1d(emitter.time_s, listener.time_s)
-    return ground.broken(emitter.positions(times), listener.positions(times))
+    times, places = drawn
+    every_s = np.union1d(times, listener.time_s)
+    points = np.stack([np.interp(every_s, times, axis) for axis in places.T], axis=1)
+    return ground.broken(points, listener.positions(every_s))
 
 
 def none_found(

@@ -5,6 +5,7 @@ A `Way` is the ideal curve; `scenesynth.scene.trajectories` draws one and turns 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -25,11 +26,13 @@ class Way:
             Shape: [n] -> [n, 3].
         breaks_m: where the curve is not smooth, from 0 to its end.
         nearest_m: speed over this is the angular speed seen from the centre, or more than it.
+        piece_m: length of the pieces that a curve which bends alike all along is first cut into.
     """
 
     curve: Callable[[Array], Array]
     breaks_m: Array
     nearest_m: float
+    piece_m: float | None = None
 
 
 def straight(corners: Array, centre: Array) -> Way:
@@ -55,7 +58,12 @@ def around(start: Array, centre: Array, sense: int) -> Way:
         flat = [centre[0] + radius_m * np.cos(angle), centre[1] + radius_m * np.sin(angle)]
         return np.stack([*flat, np.full(len(angle), start[2])], axis=1)
 
-    return Way(curve=curve, breaks_m=np.array([0.0, np.inf]), nearest_m=radius_m)
+    return Way(
+        curve=curve,
+        breaks_m=np.array([0.0, np.inf]),
+        nearest_m=radius_m,
+        piece_m=radius_m * math.pi / 3,
+    )
 
 
 def rounded(corners: Array, step_m: float, centre: Array) -> Way:
