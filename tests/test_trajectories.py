@@ -368,6 +368,38 @@ def test_what_faces_the_room_keeps_its_orientation(
     assert {pose.yaw_deg for pose in spec.emitters[0].keyframes} == {30}
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_faces_its_path_looks_where_it_goes(
+    family: str, tmp_path: File, corpora: dict[str, FakeCorpus]
+) -> None:
+    facing = {"towards": "path", "yaw_deg": 0}
+    motion = {"path": family, "speed_mps": 0.7}
+    targets = layer(motion, facing=facing, emitters=1)
+    for spec in specs_of(
+        tmp_path, corpora, 4, targets=targets, listener={"wall_margin_m": 1.8}, duration_s=8
+    ):
+        path = Path.of(spec.emitters[0].keyframes)
+        times = np.arange(0.0, path.time_s[-1] - 0.02, 0.02)
+        ways = path.positions(times + 0.02) - path.positions(times)
+        fronts = path.rotations(times + 0.01)[:, :, 0]
+        off = np.degrees(angles_rad(fronts, ways))
+        turning = np.degrees(angles_rad(ways[:-1], ways[1:])) > 12
+        corners = times[1:][turning]
+        clear = np.abs(times[:, None] - corners).min(axis=1, initial=9.0) > 0.25
+        assert clear.sum() > 0.5 * len(times)
+        assert off[clear].max() < 9
+
+
+def test_what_faces_its_path_and_stands_looks_at_the_listener(
+    tmp_path: File, corpora: dict[str, FakeCorpus]
+) -> None:
+    faced = [
+        list(specs_of(tmp_path, corpora, 3, targets={"facing": {"towards": towards}}))
+        for towards in ("path", "listener")
+    ]
+    assert faced[0] == faced[1]
+
+
 # The listener.
 
 

@@ -305,6 +305,7 @@ def _place(
         scenery,
         taken,
         _look(role, k, layer.facing, stage),
+        layer.facing.towards == "path",
         stage.draws.rng(f"{role}.position", k),
     )
 
@@ -384,15 +385,15 @@ def _emitter(
 
 
 def _look(role: Role, k: int, facing: Facing, stage: Stage) -> Look:
-    """Yaw and pitch of an emitter in degrees, where it is."""
+    """Yaw and pitch of an emitter in degrees, where it is and goes."""
     off_deg = stage.draws.number(facing.yaw_deg, f"{role}.yaw", k)
     up_deg = stage.draws.number(facing.pitch_deg, f"{role}.pitch", k)
 
-    def look(position: Vector) -> tuple[float, float]:
+    def look(position: Vector, heading: Vector | None) -> tuple[float, float]:
         yaw_deg, pitch_deg = off_deg, up_deg
-        if facing.towards == "listener":
+        if facing.towards != "room":
             ear = stage.listener[0].position_m
-            x, y, z = (a - b for a, b in zip(ear, position, strict=True))
+            x, y, z = heading or (a - b for a, b in zip(ear, position, strict=True))
             azimuth_deg, elevation_deg = azimuth_elevation((x, y, z))
             yaw_deg, pitch_deg = azimuth_deg + yaw_deg, elevation_deg + pitch_deg
         return round(wrap_azimuth(yaw_deg), 6), round(pitch_deg, 6)

@@ -235,10 +235,11 @@ class Schedule:
 class Facing:
     """Where an emitter looks: what its directivity is about, and its pose in the manifest."""
 
-    towards: Literal["listener", "room"] = field(
+    towards: Literal["listener", "room", "path"] = field(
         default="listener",
         metadata=_doc(
-            "what the angles are counted from: the direction to the listener, or the room's x axis"
+            "what the angles are counted from: the direction to the listener, the room's x axis, "
+            "or the way that it goes (what stands: the listener)"
         ),
     )
     yaw_deg: Number = field(

@@ -34,8 +34,8 @@ from scenesynth.scene.ways import Way, around, rounded, straight
 from scenesynth.seeds import Rng
 
 Array = NDArray[np.float64]
-Look = Callable[[Vector], tuple[float, float]]
-"""Yaw and pitch in degrees of an emitter at a place."""
+Look = Callable[[Vector, Vector | None], tuple[float, float]]
+"""Yaw and pitch in degrees of an emitter at a place that goes in a direction, if it does."""
 
 Span = tuple[float, float]
 Timed = tuple[Array, Array]
@@ -48,6 +48,9 @@ PATH_TOLERANCE_M: Final = 0.005
 FACING_STEP_RAD: Final = math.radians(8.0)
 """The direction from the listener changes by no more between keyframes, so that what faces him
 does so in between, too: within half a degree."""
+
+CORNER_S: Final = 0.4
+"""What looks where it goes turns around a corner in this time."""
 
 PATHS_PER_START: Final = 5
 LEG_TRIES: Final = 12
@@ -119,6 +122,7 @@ def settle(
     scenery: Scenery,
     others: Sequence[Vector],
     look: Look,
+    ahead: bool,
     rng: Rng,
 ) -> tuple[Keyframe, ...]:
     """Draw where an emitter is and, with a `pace`, how it moves from there.
@@ -127,6 +131,7 @@ def settle(
         what: name of the emitter in errors.
         tries: ways (or places, where the listener walks) that are tried.
         others: first positions of the emitters placed before.
+        ahead: whether it looks where it goes.
 
     Raises:
         PlacementError: none of them keeps the constraints; names how many failed at what.
@@ -138,7 +143,7 @@ def settle(
 
     walks = len({pose.position_m for pose in scenery.listener}) > 1
     if pace is None and not walks:
-        return (_pose(0.0, place(), look),)
+        return (_pose(0.0, place(), None, look),)
     ground, listener = _ground_of(placement, scenery), Path.of(scenery.listener)
     failures: Counter[str] = Counter()
     for n in range(tries):
@@ -150,7 +155,14 @@ def settle(
             drawn = draw_way(pace, start, ground, scenery.spans, rng)
         failure = _broken_on_the_way(ground, drawn, listener) if drawn else NO_WAY_ON
         if drawn and not failure:
-            return tuple(_pose(float(t), vector(at), look) for t, at in zip(*drawn, strict=True))
+            if ahead and pace is not None:
+                return tuple(
+                    _pose(float(t), vector(at), vector(heading), look)
+                    for t, at, heading in zip(*_headed(*drawn), strict=True)
+                )
+            return tuple(
+                _pose(float(t), vector(at), None, look) for t, at in zip(*drawn, strict=True)
+            )
         failures[str(failure)] += 1
     raise none_found(what, "ways" if pace else "places", tries, room, failures)
 
@@ -271,8 +283,34 @@ def rough_from(centre: Array | None) -> Rough:
     return rough
 
 
-def _pose(time_s: float, position_m: Vector, look: Look) -> Keyframe:
-    yaw_deg, pitch_deg = look(position_m)
+def _headed(times: Array, places: Array) -> tuple[Array, Array, Array]:
+    """Keyframes with further ones around corners, and the headings at all of them.
+
+    Shapes: [keyframes], [keyframes, 3], [keyframes, 3].
+    """
+    lasts_s, legs = np.diff(times), np.diff(places, axis=0)
+    far_m = lengths(legs)
+    # While it rests it looks where it went.
+    leg = np.maximum.accumulate(np.where(far_m > 1e-6, np.arange(len(legs)), 0))
+    along = legs[leg] / far_m[leg, None]
+    before, after = along[:-1], along[1:]
+    between = before + after
+    back = lengths(between) < 1e-6  # turns on the spot, to the left
+    between[back] = np.stack([-before[back, 1], before[back, 0], 0 * before[back, 0]], axis=1)
+    sharp = np.flatnonzero(angles_rad(before, after) > FACING_STEP_RAD)
+    margin_s = np.minimum(CORNER_S / 2, lasts_s / 3)
+    corner_s = times[1:-1][sharp]
+    every_s: Array = np.concatenate(
+        [times, corner_s - margin_s[sharp], corner_s + margin_s[sharp + 1]]
+    ).round(6)
+    headings = np.concatenate([along[:1], between, along[-1:], before[sharp], after[sharp]])
+    every_s, once = np.unique(every_s, return_index=True)
+    at = np.stack([np.interp(every_s, times, axis) for axis in places.T], axis=1)
+    return every_s, np.round(at, 6), headings[once]
+
+
+def _pose(time_s: float, position_m: Vector, heading: Vector | None, look: Look) -> Keyframe:
+    yaw_deg, pitch_deg = look(position_m, heading)
     return Keyframe(time_s=time_s, position_m=position_m, yaw_deg=yaw_deg, pitch_deg=pitch_deg)
 
 
