@@ -460,6 +460,32 @@ def test_a_listener_can_walk_and_look_around_at_once(
     assert all(a.time_s < b.time_s for a, b in pairwise(spec.listener))
 
 
+@pytest.mark.parametrize("walks", [False, True])
+def test_ways_go_around_corners_of_the_room_and_stay_in_sight(
+    walks: bool, corpora: dict[str, FakeCorpus]
+) -> None:
+    overrides = [
+        ("targets.motion", "{path: waypoints, speed_mps: 0.8, share: 0.6}"),
+        ("noise.emitters", "0"),
+    ]
+    if walks:
+        overrides.append(("listener.motion", "{path: linear, speed_mps: 0.3}"))
+    recipe = load_recipe("l-shape", overrides)
+    count = 0
+    for index in range(8):
+        spec, _ = sample_scene_with_redraw(recipe, corpora, index=index)
+        listener = Path.of(spec.listener)
+        for emitter in spec.emitters:
+            count += len(emitter.keyframes) > 1 or walks
+            times = np.linspace(0, spec.duration_s, 300)
+            places = Path.of(emitter.keyframes).positions(times).tolist()
+            for at, ear in zip(places, listener.positions(times).tolist(), strict=True):
+                assert spec.room.outside(tuple(at)) is None
+                assert spec.room.clearance_m(tuple(at), ceiling=True) >= 0.29
+                assert spec.room.blocked(tuple(ear), tuple(at)) is None
+    assert count >= 4
+
+
 # What cannot be.
 
 

@@ -242,7 +242,9 @@ def _motion(
 ) -> Iterator[tuple[str, float]]:
     """Length and highest speeds of a path; directions as seen from the listener's first place."""
     path = Path.of(keyframes)
-    lasts_s, legs_m = np.diff(path.time_s), lengths(np.diff(path.position_m, axis=0))
+    # Positions are rounded to 1e-6 m, which is no speed to speak of after a millisecond.
+    lasts_s = np.maximum(np.diff(path.time_s), 1e-3)
+    legs_m = lengths(np.diff(path.position_m, axis=0))
     away = path.position_m - np.array(listener.position_m)
     turned_rad = angles_rad(away[:-1], away[1:])
     yield f"{what}, way_m", float(legs_m.sum())

@@ -99,9 +99,10 @@ def vector(point: Array) -> Vector:
 
 
 def _every(points: Array, step_m: float) -> Array:
-    """Points of a polyline at most `step_m` of its first three columns apart, corners included."""
+    """Points of a polyline, corners included, between which no triple of columns goes farther."""
     parts = [points[:1]]
     for start, stop in pairwise(points):
-        n = max(1, math.ceil(math.dist(start[:3], stop[:3]) / step_m))
+        far_m = float(lengths((stop - start).reshape(-1, 3)).max())
+        n = max(1, math.ceil(far_m / step_m))
         parts.append(start + np.linspace(0, 1, n + 1)[1:, None] * (stop - start))
     return np.concatenate(parts)
