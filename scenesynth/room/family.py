@@ -20,7 +20,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scenesynth.distributions import Draws, Number, constant, within
 from scenesynth.errors import ConfigError, UnreachableT60Error
@@ -242,7 +241,8 @@ def _too_long(of: Surfaces | None, drawn: DrawnRoom) -> str:
     if of.longest_rt60_s and drawn.response_s > of.longest_rt60_s:
         return f"surfaces.longest_rt60_s = {of.longest_rt60_s}, but its T60 is {drawn.response_s} s"
     if of.longest_rt60_ratio:
-        t60_s = _predicted_t60_s(drawn.room, drawn.air)
+        estimate = decay_physics.room_t60_s if drawn.room.shape == "shoebox" else eyring_t60_s
+        t60_s = estimate(drawn.room, drawn.air)
         middle = [n for n, band in enumerate(drawn.room.band_hz) if band in MIDDLE_BANDS_HZ]
         ratio = float(t60_s.max() / t60_s[middle].mean()) if middle else 1.0
         if ratio > of.longest_rt60_ratio:
@@ -251,19 +251,6 @@ def _too_long(of: Surfaces | None, drawn: DrawnRoom) -> str:
                 f"slowest band is {ratio:.2f} times that of the middle ones"
             )
     return ""
-
-
-def _predicted_t60_s(room: Room, air: Air) -> NDArray[np.float64]:
-    """T60 per band. Shape: [bands]."""
-    if room.shape != "shoebox":
-        return eyring_t60_s(room, air)
-    return decay_physics.predicted_t60_s(
-        room.size_m,
-        room.absorption,
-        air_physics.energy_attenuation_per_m(np.array(room.band_hz), air),
-        air.speed_of_sound_mps,
-        room.band_hz,
-    )
 
 
 @lru_cache(maxsize=4096)
