@@ -35,6 +35,7 @@ STAGES = (
     "sample",
     "clips",
     "responses",
+    "project",
     "measure",
     "convolve",
     "mix",
@@ -79,7 +80,7 @@ class Result:
 
 
 def measure(
-    corpora: Corpora, recipe: Recipe, format_name: str, scenes: int, shard: int, processes: int
+    corpora: Corpora, recipe: Recipe, format_names: str, scenes: int, shard: int, processes: int
 ) -> Result:
     """Render `scenes` scenes with a number of processes."""
     with tempfile.TemporaryDirectory(prefix="scenesynth-bench-") as folder:
@@ -87,7 +88,7 @@ def measure(
             Path(folder) / "out",
             recipe,
             corpora,
-            formats=[format_name],
+            formats=format_names.split(","),
             scenes=scenes,
             shard_scenes=shard,
         )
@@ -154,7 +155,7 @@ def main() -> None:
     )
     parser.add_argument("--recipe", default="gram")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE")
-    parser.add_argument("--format", default="foa")
+    parser.add_argument("--format", default="foa", help="several with commas between them")
     parser.add_argument("--sources", action="append", default=[], help="default: built-in clips")
     parser.add_argument("--noise", action="append", default=[])
     parser.add_argument("--scenes", type=int, default=256)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -166,3 +167,30 @@ def _scene_row(spec: SceneSpec) -> dict[str, object]:
         "c50_db": 12.0,
         "listener_quaternion": list(quaternion(key.yaw_deg, key.pitch_deg, key.roll_deg)),
     }
+
+
+def with_motion(scene: Scene) -> Scene:
+    """The scene with its first event on a way from +150 to -150 degrees, behind the listener.
+
+    Labels alone: the audio stays what it was.
+    """
+    spec = SceneSpec.from_json(scene.spec_json)
+    row = scene.events[0]
+    times = np.linspace(row["wet_onset_s"], row["dry_offset_s"], 13)
+    azimuths = np.linspace(150.0, 210.0, 13)
+    ear = spec.listener[0]
+    path = tuple(
+        Keyframe(time_s=float(time_s), position_m=from_listener(azimuth, 0.0, 1.4, ear))
+        for time_s, azimuth in zip(times, azimuths, strict=True)
+    )
+    heard = [
+        dict(zip(("time_s", "x", "y", "z"), (float(time_s), *direction(azimuth, 0.0)), strict=True))
+        for time_s, azimuth in zip(times, azimuths, strict=True)
+    ]
+    walk = (ear, replace(ear, time_s=1.0, position_m=(3.4, 2.0, 1.5)))
+    emitters = (replace(spec.emitters[0], keyframes=path), *spec.emitters[1:])
+    return replace(
+        scene,
+        spec_json=replace(spec, listener=walk, emitters=emitters).to_json(),
+        events=({**row, "heard": heard}, *scene.events[1:]),
+    )

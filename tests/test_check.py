@@ -11,7 +11,7 @@ from scenesynth.scene.check import check
 from scenesynth.scene.recipe import load_recipe
 
 
-@pytest.mark.parametrize("name", ["everyday", "meeting"])
+@pytest.mark.parametrize("name", ["everyday", "meeting", "moving"])
 def test_shipped_recipes_pass(name: str) -> None:
     found = check(load_recipe(name), n_scenes=40)
     assert found.ok

@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from oracles_scene import RATE, plane_wave_scene
+from oracles_scene import RATE, plane_wave_scene, with_motion
 
 from scenesynth.preview.directions import estimate_directions, to_angles, to_vectors
 from scenesynth.preview.export import export_gain
 from scenesynth.preview.figure import DPI, SIZE_INCHES
 from scenesynth.preview.files import write_preview
-from scenesynth.preview.over_time import log_spectrogram
+from scenesynth.preview.over_time import draw_direction, log_spectrogram
 from scenesynth.preview.plan import draw_plan
 from scenesynth.preview.text import drawable, number
 from scenesynth.preview.view import view_of
@@ -222,6 +222,26 @@ def test_a_crowded_scene_is_drawn(tmp_path: Path) -> None:
     directions = [(f"voice {n}", 17.0 * n, 0.0) for n in range(14)]
     preview = write_preview(plane_wave_scene(directions, seconds=3.0), tmp_path)
     assert len(preview.lines) == 14
+
+
+def test_a_way_is_drawn_with_an_arrow_and_its_directions_over_time() -> None:
+    view = view_of(with_motion(plane_wave_scene(noise=[])))
+    figure = Figure(figsize=SIZE_INCHES, dpi=DPI)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    grid = figure.add_gridspec(2, 1, left=0.045, right=0.40)
+    plan, curve = (figure.add_subplot(cell) for cell in grid)
+    draw_plan(plan, view, renderer)
+    draw_direction(curve, view, 0)
+    figure.draw(renderer)
+    ways = [line.get_xydata() for line in plan.lines if len(line.get_xydata()) > 2]
+    assert [len(way) for way in ways] == [13]
+    arrows = [note for note in plan.texts if not note.get_text()]
+    assert len(arrows) == 3  # of the emitter, of the listener's way, and of his heading
+    azimuth = view.soundings[0].azimuth_deg
+    azimuth = azimuth[np.isfinite(azimuth)]
+    assert azimuth[0] > 150
+    assert azimuth[-1] < -150
+    assert len(curve.patches) == 2  # apart where the azimuth wraps, not through the front
 
 
 @pytest.mark.parametrize("size_m", [(6.0, 4.5, 3.0), (4.4, 12.0, 3.0), (14.0, 4.0, 3.0)])

@@ -14,7 +14,7 @@ from scenesynth.scene.recipe import find_recipe, list_recipes, load_recipe
 from scenesynth.scene.recipe_records import Recipe
 from scenesynth.scene.recipe_schema import describe_schema, recipe_schema
 
-SHIPPED = ("everyday", "gram", "gram-paper", "l-shape", "meeting")
+SHIPPED = ("everyday", "gram", "gram-paper", "l-shape", "meeting", "moving")
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -25,7 +25,7 @@ from scenesynth.errors import ClipError, ConfigError, ContentError
 from scenesynth.render.memory import keep_freed_memory
 from scenesynth.render.renderer import render_scene
 from scenesynth.room.model import Air, Room, Vector
-from scenesynth.scene.geometry import from_listener, to_listener
+from scenesynth.scene.geometry import azimuth_elevation, from_listener, to_listener
 from scenesynth.scene.spec import (
     ClipRef,
     Emitter,
@@ -417,6 +417,21 @@ def test_rows_are_those_of_the_tables_and_carry_the_measured_room() -> None:
     assert SceneSpec.from_json(rendered.spec_json) == spec
     (pose,) = rendered.events[1]["trajectory"]
     assert (pose["x"], pose["y"], pose["z"], pose["qw"]) == (1.0, 4.0, 1.2, 1.0)
+    (pose,) = rendered.row["listener_trajectory"]
+    assert [pose[axis] for axis in "xyz"] == rendered.row["listener_position_m"]
+    assert [pose[f"q{part}"] for part in "wxyz"] == rendered.row["listener_quaternion"]
+
+
+def test_what_stands_is_heard_from_one_place() -> None:
+    (row,) = render_scene(scene(target()), CLIPS).events
+    (entry,) = row["heard"]
+    vector = [entry[axis] for axis in "xyz"]
+    assert entry["time_s"] == row["wet_onset_s"]
+    assert math.hypot(*vector) == pytest.approx(row["distance_start_m"])
+    assert azimuth_elevation(tuple(vector)) == pytest.approx(
+        (row["azimuth_start_deg"], row["elevation_start_deg"])
+    )
+    assert row["azimuth_end_deg"] == row["azimuth_start_deg"]
 
 
 def test_wrong_options_are_named() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.lines import Line2D
 from matplotlib.patches import Polygon, Rectangle
 from matplotlib.transforms import Bbox
+from numpy.typing import NDArray
 
 from scenesynth.preview.text import TIMES, drawable, place_labels
 from scenesynth.preview.view import Sounding, View
@@ -18,7 +20,7 @@ from scenesynth.room.mesh import load_mesh
 from scenesynth.room.model import Room
 from scenesynth.room.outline import edges
 from scenesynth.scene.geometry import rotation_matrix
-from scenesynth.scene.spec import Emitter
+from scenesynth.scene.spec import Emitter, Keyframe
 
 INK = "#222222"
 MARKERS = {"target": "o", "interferer": "^", "noise": "s"}
@@ -121,17 +123,10 @@ def _draw_key(axes: Axes, view: View) -> None:
 
 
 def _draw_emitter(axes: Axes, view: View, emitter: Emitter, sounding: Sounding) -> None:
-    path = np.array([key.position_m for key in emitter.keyframes])
+    path = _floor_path(emitter.keyframes)
     ear = view.spec.listener[0].position_m
     axes.plot([ear[0], path[0, 0]], [ear[1], path[0, 1]], ":", color=sounding.colour, lw=1)
-    if len(path) > 1:
-        axes.plot(path[:, 0], path[:, 1], color=sounding.colour, lw=2, alpha=0.7)
-        axes.annotate(
-            "",
-            tuple(path[-1, :2]),
-            tuple(path[-2, :2]),
-            arrowprops={"arrowstyle": "-|>", "color": sounding.colour, "lw": 2},
-        )
+    _draw_path(axes, path, sounding.colour)
     axes.plot(
         path[0, 0],
         path[0, 1],
@@ -144,6 +139,35 @@ def _draw_emitter(axes: Axes, view: View, emitter: Emitter, sounding: Sounding) 
     )
 
 
+def _draw_path(axes: Axes, path: NDArray[np.float64], colour: str) -> None:
+    """The way from above, with an arrow at its end; nothing for what stands."""
+    if len(path) < 2:
+        return
+    axes.plot(path[:, 0], path[:, 1], color=colour, lw=2, alpha=0.7)
+    axes.annotate(
+        "",
+        tuple(path[-1]),
+        tuple(path[-2]),
+        arrowprops={"arrowstyle": "-|>", "color": colour, "lw": 2, "shrinkA": 0, "shrinkB": 0},
+    )
+
+
+def _floor_path(keyframes: Sequence[Keyframe]) -> NDArray[np.float64]:
+    """x and y of the places that keyframes go through, without rests. Shape: [places, 2]."""
+    path = np.array([key.position_m[:2] for key in keyframes])
+    moved = np.hypot(*np.diff(path, axis=0).T) > 1e-6
+    return np.asarray(path[np.append(True, moved)])
+
+
+def _dotted(path: NDArray[np.float64], n: int = 40) -> NDArray[np.float64]:
+    """Points at even distances along a way; none for what stands. Shape: [n or 0, 2]."""
+    if len(path) < 2:
+        return path[:0]
+    at_m = np.append(0.0, np.cumsum(np.hypot(*np.diff(path, axis=0).T)))
+    even_m = np.linspace(0, at_m[-1], n)
+    return np.stack([np.interp(even_m, at_m, axis) for axis in path.T], axis=1)
+
+
 def _plan_label(emitter: Emitter, sounding: Sounding) -> tuple[tuple[float, float], str, str]:
     x, y, z = emitter.keyframes[0].position_m
     distance_m = sounding.columns["distance_start_m"]
@@ -153,6 +177,7 @@ def _plan_label(emitter: Emitter, sounding: Sounding) -> tuple[tuple[float, floa
 
 def _draw_listener(axes: Axes, view: View) -> None:
     x, y, _ = view.spec.listener[0].position_m
+    _draw_path(axes, _floor_path(view.spec.listener), INK)
     axes.annotate(
         "",
         _heading(view),
@@ -173,19 +198,21 @@ def _heading(view: View) -> tuple[float, float]:
 
 
 def _occupied(axes: Axes, view: View) -> list[Bbox]:
-    """Display boxes of all markers, and of points along dotted lines, heading and walls.
+    """Display boxes of all markers, and of points along dotted lines, ways, heading and walls.
 
     Of a rectangle the right wall only: labels stay inside of the others anyway.
     """
     ear = view.spec.listener[0]
     front = _heading(view)
     length, width, _ = view.spec.room.size_m
-    ends = [key.position_m[:2] for emitter in view.spec.emitters for key in emitter.keyframes]
+    ends = [emitter.keyframes[0].position_m[:2] for emitter in view.spec.emitters]
     lines = [(ear.position_m[:2], end) for end in [*ends, front]]
     outline = view.spec.room.outline_m
     lines += edges(outline) if outline else [((length, 0.0), (length, width))]
     along = np.linspace(0, 1, 14)[:, None]
     dots = np.concatenate([np.array(a) * (1 - along) + np.array(b) * along for a, b in lines])
+    moving = [view.spec.listener, *(emitter.keyframes for emitter in view.spec.emitters)]
+    dots = np.concatenate([dots, *(_dotted(_floor_path(keys)) for keys in moving)])
     markers = axes.transData.transform(np.array([ear.position_m[:2], *ends]))
     boxes = [Bbox.from_bounds(x - 9, y - 9, 18, 18) for x, y in markers]
     return boxes + [Bbox.from_bounds(x - 2, y - 2, 4, 4) for x, y in axes.transData.transform(dots)]

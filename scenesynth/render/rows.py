@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from scenesynth.acoustics.receivers import DEFAULT_HEAD
 from scenesynth.acoustics.response import Response
 from scenesynth.errors import ContentError
 from scenesynth.render.energy import Energies
@@ -97,6 +98,7 @@ def scene_row(
         "listener_position_m": list(spec.listener[0].position_m),
         "listener_quaternion": list(_orientation(spec.listener[0])),
         "listener_trajectory": _trajectory(spec.listener),
+        "head": _head(spec, layout),
     }
     for item in layout.formats:
         rows = layout.rows[item.name]
@@ -193,6 +195,13 @@ def _seen(vector: NDArray[np.float64]) -> tuple[float, float, float]:
     """Azimuth, elevation and distance of a vector from the listener."""
     x, y, z = vector.tolist()
     return *azimuth_elevation((x, y, z)), math.hypot(x, y, z)
+
+
+def _head(spec: SceneSpec, layout: Layout) -> str | None:
+    """Whose ears a scene is heard with, where it is heard with ears."""
+    if all(item.kind != "binaural" for item in layout.formats):
+        return None
+    return DEFAULT_HEAD if spec.head is None else spec.head.id
 
 
 def _room_acoustics(sounds: Sequence[Heard]) -> Row:

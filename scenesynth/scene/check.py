@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
+
+import numpy as np
 
 from scenesynth.corpus.clips import Clip
 from scenesynth.corpus.pools import Pool, split_names
 from scenesynth.distributions import Draws
 from scenesynth.errors import ContentError
 from scenesynth.scene.geometry import to_listener
+from scenesynth.scene.motion import Path, angles_rad, lengths
 from scenesynth.scene.recipe_records import Layer, Recipe
 from scenesynth.scene.sample import sample_scene_with_redraw, scene_count
-from scenesynth.scene.spec import SceneSpec
+from scenesynth.scene.spec import Keyframe, SceneSpec
 from scenesynth.scene.timeline import most_at_once
 from scenesynth.seeds import name_id
 
@@ -53,8 +56,9 @@ class Check:
         lines = [f"{self.n_scenes} scenes drawn, {self.n_redrawn} of them more than once"]
         if self.dropped:
             lines.append(f"{self.dropped} of {self.requested} scattered events found no place")
+        width = max([24, *map(len, self.ranges)])
         lines += [
-            f"  {name:<24} {low:>9.4g}  ..  median {median:.4g}  ..  {high:.4g}"
+            f"  {name:<{width}} {low:>9.4g}  ..  median {median:.4g}  ..  {high:.4g}"
             for name, (low, median, high) in self.ranges.items()
         ]
         lines += [f"scene {index}: {reason}" for index, reason in self.failures[:5]]
@@ -208,6 +212,12 @@ def _quantities(spec: SceneSpec) -> Iterator[tuple[str, float]]:
         yield "snr_db", spec.snr_db
     if spec.sir_db is not None:
         yield "sir_db", spec.sir_db
+    if len(spec.listener) > 1:
+        path = Path.of(spec.listener)
+        yield "listener way_m", float(lengths(np.diff(path.position_m, axis=0)).sum())
+        fronts = path.rotations(path.time_s)[:, :, 0]
+        rates = angles_rad(fronts[:-1], fronts[1:]) / np.diff(path.time_s)
+        yield "listener turn, highest deg/s", float(np.degrees(rates.max()))
     spans = []
     for emitter in spec.emitters:
         role = emitter.events[0].role
@@ -217,9 +227,26 @@ def _quantities(spec: SceneSpec) -> Iterator[tuple[str, float]]:
         yield f"{role} azimuth_deg", azimuth
         yield f"{role} elevation_deg", elevation
         yield f"{role} distance_m", distance
+        if len(emitter.keyframes) > 1:
+            yield from _motion(f"{role} that moves", emitter.keyframes, spec.listener[0])
         for event in emitter.events:
             if role != "noise":
                 yield f"{role} event_s", event.duration_s
                 spans.append((event.onset_s, event.onset_s + event.duration_s))
     rate = spec.sample_rate
     yield "polyphony", most_at_once([(round(a * rate), round(b * rate)) for a, b in spans])
+
+
+def _motion(
+    what: str, keyframes: Sequence[Keyframe], listener: Keyframe
+) -> Iterator[tuple[str, float]]:
+    """Length and highest speeds of a path; directions as seen from the listener's first place."""
+    path = Path.of(keyframes)
+    # Positions are rounded to 1e-6 m, which is no speed to speak of after a millisecond.
+    lasts_s = np.maximum(np.diff(path.time_s), 1e-3)
+    legs_m = lengths(np.diff(path.position_m, axis=0))
+    away = path.position_m - np.array(listener.position_m)
+    turned_rad = angles_rad(away[:-1], away[1:])
+    yield f"{what}, way_m", float(legs_m.sum())
+    yield f"{what}, highest m/s", float((legs_m / lasts_s).max())
+    yield f"{what}, highest deg/s", float(np.degrees((turned_rad / lasts_s).max()))

@@ -15,10 +15,11 @@ from scenesynth.room.model import Room, Vector
 from scenesynth.scene.geometry import azimuth_elevation, wrap_azimuth
 from scenesynth.scene.grid import Grid
 from scenesynth.scene.parts import Part, crop, make_event
-from scenesynth.scene.placement import DrawnTable, place_emitter
+from scenesynth.scene.placement import DrawnTable
 from scenesynth.scene.recipe_records import MOST_EVENTS, Facing, Layer, Noise
 from scenesynth.scene.spec import Directivity, Emitter, Event, Keyframe, Role
-from scenesynth.scene.timeline import Sound, next_turn, scatter
+from scenesynth.scene.timeline import Sound, merged, next_turn, scatter
+from scenesynth.scene.trajectories import Look, Scenery, draw_pace, settle
 
 LEAST_LAG_S: Final = 0.5
 """Two segments of one noise clip count as independent if shifted by this much: far beyond the
@@ -29,11 +30,15 @@ SEGMENT_TRIES: Final = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """What the emitters of one scene have in common."""
+    """What the emitters of one scene have in common.
+
+    Attributes:
+        listener: keyframes; emitters are placed about the first.
+    """
 
     draws: Draws
     room: Room
-    listener: Keyframe
+    listener: tuple[Keyframe, ...]
     table: DrawnTable | None
     sample_rate: int
     n_samples: int
@@ -74,10 +79,11 @@ def sample_layer(
             for (slot, part), onset in zip(parts, onsets, strict=True)
             if onset is not None
         ]
-    positions = _place_all(role, n, layer, stage, occupied)
+    each = [[item for item in placed if item[0] // MOST_EVENTS == k] for k in range(n)]
+    sounding = [[(onset, onset + part.length) for _, part, onset in mine] for mine in each]
+    paths = _place_all(role, layer, stage, occupied, sounding)
     emitters = []
-    for k in range(n):
-        mine = [item for item in placed if item[0] // MOST_EVENTS == k]
+    for k, mine in enumerate(each):
         if not mine:
             continue
         events = tuple(
@@ -92,7 +98,7 @@ def sample_layer(
             )
             for slot, part, onset in sorted(mine, key=lambda item: item[2])
         )
-        emitters.append(_emitter(role, k, layer, positions[k], events, stage))
+        emitters.append(_emitter(role, k, layer, paths[k], events, stage))
     if n and not emitters:
         raise PlacementError(f"{role}: none of the events of {n} emitters found a place in time")
     return tuple(emitters)
@@ -122,17 +128,9 @@ def sample_noise(
         event = make_event(
             "noise", noise.corpus, part, onset, level, noise.fade_s, stage.sample_rate
         )
-        position = place_emitter(
-            f"noise{k}",
-            noise.placement,
-            stage.room,
-            stage.listener,
-            [emitter.keyframes[0].position_m for emitter in (*others, *emitters)],
-            stage.table,
-            stage.draws.rng("noise.position", k),
-            stage.grid,
-        )
-        emitters.append(_emitter("noise", k, noise, position, (event,), stage))
+        taken = [emitter.keyframes[0].position_m for emitter in (*others, *emitters)]
+        path = _place("noise", k, noise, stage, taken, [(onset, onset + part.length)])
+        emitters.append(_emitter("noise", k, noise, path, (event,), stage))
     return tuple(emitters)
 
 
@@ -265,22 +263,51 @@ def _turns(layer: Layer, cast: _Cast, n: int) -> list[tuple[int, Part, int]]:
 
 
 def _place_all(
-    role: Role, n: int, layer: Layer, stage: Stage, occupied: Sequence[Vector]
-) -> list[Vector]:
-    positions: list[Vector] = []
-    for k in range(n):
-        position = place_emitter(
-            f"{role}{k}",
-            layer.placement,
-            stage.room,
-            stage.listener,
-            [*occupied, *positions],
-            stage.table,
-            stage.draws.rng(f"{role}.position", k),
-            stage.grid,
-        )
-        positions.append(position)
-    return positions
+    role: Role,
+    layer: Layer,
+    stage: Stage,
+    occupied: Sequence[Vector],
+    sounding: Sequence[Sequence[tuple[int, int]]],
+) -> list[tuple[Keyframe, ...]]:
+    """Keyframes of every emitter; `sounding` are the samples between which its events last."""
+    paths: list[tuple[Keyframe, ...]] = []
+    for k, spans in enumerate(sounding):
+        taken = [*occupied, *(path[0].position_m for path in paths)]
+        paths.append(_place(role, k, layer, stage, taken, spans))
+    return paths
+
+
+def _place(
+    role: Role,
+    k: int,
+    layer: Layer | Noise,
+    stage: Stage,
+    taken: Sequence[Vector],
+    sounding: Sequence[tuple[int, int]],
+) -> tuple[Keyframe, ...]:
+    motion = layer.motion
+    pace = draw_pace(motion, stage.draws, role, k) if motion is not None and sounding else None
+    spans = [(0, stage.n_samples)]
+    if motion is not None and motion.when == "events":
+        spans = merged(sounding)
+    scenery = Scenery(
+        room=stage.room,
+        listener=stage.listener,
+        spans=tuple((a / stage.sample_rate, b / stage.sample_rate) for a, b in spans),
+        table=stage.table,
+        grid=stage.grid,
+    )
+    return settle(
+        f"{role}{k}",
+        layer.placement,
+        pace,
+        motion.tries if motion is not None and pace is not None else layer.placement.tries,
+        scenery,
+        taken,
+        _look(role, k, layer.facing, stage),
+        layer.facing.towards == "path",
+        stage.draws.rng(f"{role}.position", k),
+    )
 
 
 def _segment(
@@ -342,30 +369,33 @@ def _emitter(
     role: Role,
     k: int,
     layer: Layer | Noise,
-    position: Vector,
+    path: tuple[Keyframe, ...],
     events: tuple[Event, ...],
     stage: Stage,
 ) -> Emitter:
     groups = {event.clip.group for event in events}
     name = stage.draws.name(layer.directivity, f"{role}.directivity", k)
-    yaw_deg, pitch_deg = _facing(role, k, layer.facing, position, stage)
     return Emitter(
         id=f"{role}{k}",
         group=groups.pop() if len(groups) == 1 else "",
         directivity=cast(Directivity, name),
-        keyframes=(Keyframe(position_m=position, yaw_deg=yaw_deg, pitch_deg=pitch_deg),),
+        keyframes=path,
         events=events,
     )
 
 
-def _facing(
-    role: Role, k: int, facing: Facing, position: Vector, stage: Stage
-) -> tuple[float, float]:
-    """Yaw and pitch of an emitter, in degrees."""
-    yaw_deg = stage.draws.number(facing.yaw_deg, f"{role}.yaw", k)
-    pitch_deg = stage.draws.number(facing.pitch_deg, f"{role}.pitch", k)
-    if facing.towards == "listener":
-        x, y, z = (a - b for a, b in zip(stage.listener.position_m, position, strict=True))
-        azimuth_deg, elevation_deg = azimuth_elevation((x, y, z))
-        yaw_deg, pitch_deg = azimuth_deg + yaw_deg, elevation_deg + pitch_deg
-    return round(wrap_azimuth(yaw_deg), 6), round(pitch_deg, 6)
+def _look(role: Role, k: int, facing: Facing, stage: Stage) -> Look:
+    """Yaw and pitch of an emitter in degrees, where it is and goes."""
+    off_deg = stage.draws.number(facing.yaw_deg, f"{role}.yaw", k)
+    up_deg = stage.draws.number(facing.pitch_deg, f"{role}.pitch", k)
+
+    def look(position: Vector, heading: Vector | None) -> tuple[float, float]:
+        yaw_deg, pitch_deg = off_deg, up_deg
+        if facing.towards != "room":
+            ear = stage.listener[0].position_m
+            x, y, z = heading or (a - b for a, b in zip(ear, position, strict=True))
+            azimuth_deg, elevation_deg = azimuth_elevation((x, y, z))
+            yaw_deg, pitch_deg = azimuth_deg + yaw_deg, elevation_deg + pitch_deg
+        return round(wrap_azimuth(yaw_deg), 6), round(pitch_deg, 6)
+
+    return look

@@ -100,10 +100,10 @@ def _stands_clear(table: DrawnTable, room: Room, clearance_m: float) -> bool:
         return True
     rim = [table.rim(n / RIM_POINTS, 0.0) for n in range(RIM_POINTS)]
     height_m = table.centre_m[2]
-    return all(_clear(room, (x, y, height_m), clearance_m, ceiling=False) for x, y in rim)
+    return all(clear(room, (x, y, height_m), clearance_m, ceiling=False) for x, y in rim)
 
 
-def _clear(room: Room, position: Vector, margin: float, *, ceiling: bool) -> bool:
+def clear(room: Room, position: Vector, margin: float, *, ceiling: bool) -> bool:
     """Whether a position lies inside a room of any shape, and `margin` from its walls."""
     return room.outside(position) is None and room.clearance_m(position, ceiling=ceiling) >= margin
 
@@ -127,7 +127,7 @@ def place_listener(
             _clip(away * math.sin(angle), table.width_m / 2),
         )
     else:
-        x, y = _somewhere(room, margin, z, draws.rng("listener.position"))
+        x, y = somewhere(room, margin, z, draws.rng("listener.position"))
     return Keyframe(
         position_m=_rounded(x, y, z),
         yaw_deg=draws.number(listener.yaw_deg, "listener.yaw"),
@@ -136,7 +136,7 @@ def place_listener(
     )
 
 
-def _somewhere(room: Room, margin: float, z: float, rng: Rng) -> tuple[float, float]:
+def somewhere(room: Room, margin: float, z: float, rng: Rng) -> tuple[float, float]:
     """A place for the listener at height `z`; `margin` from the walls.
 
     Raises:
@@ -145,7 +145,7 @@ def _somewhere(room: Room, margin: float, z: float, rng: Rng) -> tuple[float, fl
     for _ in range(TRIES_IN_SHAPE):
         x = rng.uniform(margin, room.size_m[0] - margin)
         y = rng.uniform(margin, room.size_m[1] - margin)
-        if room.shape == "shoebox" or _clear(room, _rounded(x, y, z), margin, ceiling=False):
+        if room.shape == "shoebox" or clear(room, _rounded(x, y, z), margin, ceiling=False):
             return x, y
     raise PlacementError(
         f"listener: none of {TRIES_IN_SHAPE} places at a height of {z:g} m in room {room.id} "
@@ -201,6 +201,14 @@ def place_emitter(
     )
 
 
+def propose_place(
+    placement: Placement, room: Room, listener: Keyframe, table: DrawnTable | None, rng: Rng
+) -> Vector | None:
+    """Somewhere that `placement` could mean, its constraints yet to be checked."""
+    distance = placement.distance_m.draw(rng) if placement.distance_m is not None else 0.0
+    return _propose(placement, room, listener, table, distance, rng)
+
+
 def _propose(
     placement: Placement,
     room: Room,
@@ -246,7 +254,7 @@ def _violated(
         if not low < at < size - margin:
             return f"wall_margin_m = {margin:g} along {axis}"
     if room.shape in ("outline", "mesh"):
-        if not _clear(room, position, margin, ceiling=True):
+        if not clear(room, position, margin, ceiling=True):
             return f"wall_margin_m = {margin:g}"
         if room.blocked(listener.position_m, position):
             return "in sight of the listener"

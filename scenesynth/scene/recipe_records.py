@@ -17,6 +17,7 @@ from scenesynth.distributions import Count, Name, Number, constant, count, withi
 from scenesynth.records import did_you_mean, to_json
 from scenesynth.room.family import RoomFamily
 from scenesynth.room.model import OCTAVE_BANDS_HZ
+from scenesynth.scene.motion_records import ListenerMotion, Motion
 from scenesynth.scene.spec import Directivity, Engine, Mode, Tracing, misfit
 
 SPLITS: Final = ("train", "valid", "test")
@@ -27,6 +28,11 @@ ANY_ANGLE: Final = Number("uniform", (-180.0, 180.0))
 OMNI: Final = Name(("omni",))
 DIRECTIVITY: Final = (
     f"how much the emitters radiate off their front: {', '.join(get_args(Directivity))}"
+)
+
+_MEASURED_PLACES = (
+    "a measured room has responses for places, none for the ways between them; leave it out (the "
+    "listener can turn: listener.motion.turn_deg_s)"
 )
 
 
@@ -111,8 +117,16 @@ class Listener:
     yaw_deg: Number = field(default=ANY_ANGLE, metadata=_doc("turn to the left"))
     pitch_deg: Number = field(default=constant(0), metadata=_doc("nose up"))
     roll_deg: Number = field(default=constant(0), metadata=_doc("left ear up"))
+    motion: ListenerMotion | None = field(
+        default=None, metadata=_doc("how the listener moves, if at all")
+    )
 
     def __post_init__(self) -> None:
+        if self.place == "table" and self.motion is not None and self.motion.path is not None:
+            raise ValueError(
+                "motion.path is given, but a listener on the table stays in its place; leave it "
+                "out, or set place: room"
+            )
         within("height_m", self.height_m, 0.01, 100)
         within("off_centre_m", self.off_centre_m, 0, 50)
         if self.wall_margin_m <= 0:
@@ -221,10 +235,11 @@ class Schedule:
 class Facing:
     """Where an emitter looks: what its directivity is about, and its pose in the manifest."""
 
-    towards: Literal["listener", "room"] = field(
+    towards: Literal["listener", "room", "path"] = field(
         default="listener",
         metadata=_doc(
-            "what the angles are counted from: the direction to the listener, or the room's x axis"
+            "what the angles are counted from: the direction to the listener, the room's x axis, "
+            "or the way that it goes (what stands: the listener)"
         ),
     )
     yaw_deg: Number = field(
@@ -266,6 +281,7 @@ class Layer:
     )
     fade_s: float = field(default=0.0, metadata=_doc("linear fades at both ends"))
     placement: Placement = field(default=Placement(), metadata=_doc("where the emitters are"))
+    motion: Motion | None = field(default=None, metadata=_doc("how emitters move, if at all"))
     directivity: Name = field(default=OMNI, metadata=_doc(DIRECTIVITY))
     facing: Facing = field(default=Facing(), metadata=_doc("where the emitters look"))
     schedule: Schedule = field(default=Schedule(), metadata=_doc("when the events sound"))
@@ -315,6 +331,7 @@ class Noise:
         ),
     )
     placement: Placement = field(default=Placement(), metadata=_doc("where the emitters are"))
+    motion: Motion | None = field(default=None, metadata=_doc("how emitters move, if at all"))
     directivity: Name = field(default=OMNI, metadata=_doc(DIRECTIVITY))
     facing: Facing = field(default=Facing(), metadata=_doc("where the emitters look"))
 
@@ -452,8 +469,12 @@ class Recipe:
                 "engine sofa: a measured room has no table and is not anechoic in some scenes; "
                 "leave out table and clean.anechoic"
             )
+        if self.listener.motion is not None and self.listener.motion.path is not None:
+            raise ValueError(f"listener.motion.path: {_MEASURED_PLACES}")
         for name in ("targets", "interferers", "noise"):
             layer = getattr(self, name)
+            if layer is not None and layer.motion is not None:
+                raise ValueError(f"{name}.motion: {_MEASURED_PLACES}")
             if layer is not None and layer.directivity != OMNI:
                 raise ValueError(
                     f"{name}.directivity = {layer.directivity}: measured responses hold the "

@@ -19,6 +19,7 @@ from scenesynth.room.family import anechoic
 from scenesynth.room.model import Vector
 from scenesynth.scene.grid import place_measured
 from scenesynth.scene.layers import Stage, sample_layer, sample_noise
+from scenesynth.scene.listening import listener_path
 from scenesynth.scene.parts import clip_samples
 from scenesynth.scene.placement import place_listener, place_table
 from scenesynth.scene.recipe_records import Layer, Noise, Recipe
@@ -72,14 +73,16 @@ def sample_scene(
         listener = place_listener(recipe.listener, drawn.room, table, draws)
     else:
         listener, grid = place_measured(recipe.listener, drawn, draws)
+    n_samples = _n_samples(recipe, draws, given)
+    duration_s = n_samples / recipe.sample_rate
     stage = Stage(
         draws=draws,
         room=drawn.room,
-        listener=listener,
+        listener=listener_path(recipe.listener, listener, drawn.room, duration_s, draws),
         grid=grid,
         table=table,
         sample_rate=recipe.sample_rate,
-        n_samples=_n_samples(recipe, draws, given),
+        n_samples=n_samples,
     )
     targets, interferers, noise = _sample_emitters(recipe, corpora, split, stage, given, clean)
     return SceneSpec(
@@ -88,7 +91,7 @@ def sample_scene(
         n_samples=stage.n_samples,
         room=drawn.room,
         air=drawn.air,
-        listener=(stage.listener,),
+        listener=stage.listener,
         emitters=(*targets, *interferers, *noise),
         snr_db=(
             draws.number(recipe.noise.snr_db, "snr") if recipe.noise and noise and targets else None

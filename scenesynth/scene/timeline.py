@@ -14,7 +14,7 @@ Times are samples from the start of the scene, intervals half-open.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -168,6 +168,17 @@ def _allowed(
     if at <= last:
         allowed.append((at, last + 1))
     return [(start, stop) for start, stop in allowed if stop > start]
+
+
+def merged(intervals: Iterable[Interval]) -> list[Interval]:
+    """The union of intervals, as intervals that do not touch, in order."""
+    union: list[Interval] = []
+    for start, stop in sorted(intervals):
+        if union and start <= union[-1][1]:
+            union[-1] = (union[-1][0], max(stop, union[-1][1]))
+        else:
+            union.append((start, stop))
+    return union
 
 
 def _full(placed: Sequence[tuple[Sound, int]], polyphony: int) -> list[Interval]:

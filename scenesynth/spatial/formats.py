@@ -117,12 +117,17 @@ def parse_format(name: str) -> Format:
     if name == "binaural":
         return _BINAURAL
     if name == "mic":
-        return array_format(load_array("mic"), "mic")
+        return _dcase_array()
     if name.startswith("mic:") and name != "mic:":
         array = load_array(name.removeprefix("mic:"))
         return array_format(array, f"mic-{array.name}")
     known = [*_AMBISONIC, "binaural", "mic", "mic:NAME", "mic:FILE"]
     raise ConfigError(f"format {name!r} is not known; formats: {', '.join(known)}")
+
+
+@lru_cache(maxsize=1)
+def _dcase_array() -> Format:
+    return array_format(load_array("mic"), "mic")
 
 
 @lru_cache(maxsize=32)

@@ -73,6 +73,7 @@ SCENES: Final[Mapping[str, pa.DataType]] = {
     "listener_position_m": pa.list_(_F64),
     "listener_quaternion": pa.list_(_F64),
     "listener_trajectory": pa.list_(_KEYFRAME),
+    "head": _STR,
 }
 
 PER_FORMAT: Final[Mapping[str, pa.DataType]] = {
