@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from measured_helpers import LISTENER, SOURCES
 from numpy.typing import NDArray
 from oracle_render import convolve_float64, play_float64, relative_error_db
+from test_measured import room_of, spec_in
 from test_render import CLIPS, RATE, emitter, event, noise_at, room, scene, target
 
 from scenesynth.acoustics.engines import respond
@@ -193,6 +195,16 @@ def test_moving_responses_that_know_no_arrivals_are_parted_too() -> None:
     assert list(parts) == list(WET)
     heard = np.sum([part.channels.astype(np.float64) for part in parts.values()], axis=0)
     assert relative_error_db(heard, whole.channels) < -110
+
+
+def test_stems_in_a_measured_room_add_up_too() -> None:
+    spec = spec_in(room_of(), SOURCES[0], LISTENER, sample_rate=RATE, n_samples=RATE)
+    spec = replace(spec, emitters=(replace(spec.emitters[0], events=(event("long"),)),))
+    found = rendered(spec)
+    for name, audio in found.audio_by_format.items():
+        stems = found.stems_by_format[name]
+        assert relative_error_db(total(stems), audio) < -110
+        assert all(stems[kind].any() for kind in WET)
 
 
 def test_noise_alone_has_no_slots_and_is_the_mixture() -> None:
