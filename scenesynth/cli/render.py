@@ -126,7 +126,13 @@ finished dataset. Exit codes: 0 done; 1 some shards could not be rendered; 2 a w
     "corpus; repeats. Built-in clips if not given. A recipe may ask for a NAME.",
 )
 @option(_CLIPS, "--noise", multiple=True, metavar="[NAME=]PATH", help="Clips for noise, likewise.")
-@option(_OUTPUT, "--out", required=True, metavar="URI", help="Folder of the dataset.")
+@option(
+    _OUTPUT,
+    "--out",
+    required=True,
+    metavar="URI",
+    help="Folder of the dataset, or s3://BUCKET/PREFIX.",
+)
 @option(
     _OUTPUT,
     "--shard-scenes",
