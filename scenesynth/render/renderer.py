@@ -24,6 +24,7 @@ from scenesynth.render.convolve import (
     plan,
     response_spectra,
 )
+from scenesynth.render.diffuse import diffuse_sounds
 from scenesynth.render.dry import dry_signal, played_span
 from scenesynth.render.energy import Energy
 from scenesynth.render.labels import event_times
@@ -99,6 +100,8 @@ def render_scene(
             spec, corpora, index, ways.get(index) or Moving.of(layout, spec, index)
         )
     ]
+    with stage("diffuse"):
+        sounds += diffuse_sounds(spec, layout, corpora.load, grid, sounds)
     with stage("mix"):
         mixture = mix(spec, grid, sounds, layout.n_channels)
     with stage("labels"):
