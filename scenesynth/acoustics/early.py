@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -143,11 +144,9 @@ def sum_of_early(
     """
     at = early.delay_s * sample_rate if delayed else np.zeros(len(early.delay_s))
     whole = np.floor(at).astype(np.int64)
-    bins = np.arange(window // 2 + 1, dtype=np.float64)
-    freq_hz = bins * (sample_rate / window)
-    weights = band_weights(freq_hz, early.band_hz) * band_edge(freq_hz, sample_rate)[:, None]
-    turns = (bins / window) * ((at - whole) + window // 2)[:, None]
-    pulses = np.einsum("nb,fb->nf", early.amplitude, weights, optimize=False)
+    turns = (np.arange(window // 2 + 1) / window) * ((at - whole) + window // 2)[:, None]
+    weights = _weights(sample_rate, window, early.band_hz)
+    pulses = np.einsum("nb,bf->nf", early.amplitude, weights, optimize=False)
     spectra = responses(early.direction, window) * (pulses * np.exp(-2j * np.pi * turns))[:, None]
     pieces = scipy.fft.irfft(spectra.astype(np.complex64), n=window, axis=2, workers=1)
     out = np.zeros((pieces.shape[1], n_samples + window), np.float32)
@@ -156,3 +155,11 @@ def sum_of_early(
         if first < n_samples:
             out[:, first : first + window] += piece
     return np.ascontiguousarray(out[:, shift : shift + n_samples])
+
+
+@lru_cache(maxsize=16)
+def _weights(sample_rate: int, window: int, band_hz: tuple[float, ...]) -> NDArray[np.float64]:
+    """Of the bands at the bins of a window, with the edge before Nyquist. Shape: [bands, bins]."""
+    freq_hz = np.arange(window // 2 + 1, dtype=np.float64) * (sample_rate / window)
+    weights = band_weights(freq_hz, band_hz) * band_edge(freq_hz, sample_rate)[:, None]
+    return np.ascontiguousarray(weights.T)

@@ -123,6 +123,7 @@ def sample_scene(
         scattering=draws.number(recipe.scattering, "scattering"),
         acoustic_seed=draws.rng("acoustics").word() >> 32,
         head=scene_head(recipe, draws),
+        doppler=recipe.doppler,
     )
 
 

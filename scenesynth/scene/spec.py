@@ -35,7 +35,7 @@ LEAST_DIFFUSE_CLIP_S: Final = 5.0
 """Least part of a clip that a diffuse field is made of: up to 64 signals (order 7) begin in it,
 each 50 ms or more from the others."""
 
-RENDER_VERSION: Final = f"2.{PREPARE_VERSION}"
+RENDER_VERSION: Final = f"3.{PREPARE_VERSION}"
 """Version of the renderer and of the preparation of clips; another one whenever the same spec would
 render to other samples."""
 
