@@ -73,17 +73,16 @@ def sample_diffuse(
 
 
 @lru_cache(maxsize=256)
-def long_clips(pool: Pool, labels: tuple[str, ...], sample_rate: int, name: str) -> Pool:
+def long_clips(pool: Pool, diffuse: Diffuse, sample_rate: int, name: str) -> Pool:
     """The clips of a pool that a diffuse field can be made of.
 
     Args:
-        labels: only these classes; () for all.
         name: of the recipe, for errors.
 
     Raises:
         ConfigError: all are too short.
     """
-    wanted = set(labels)
+    wanted = set(diffuse.labels)
     clips = [
         clip
         for clip in pool.ordered()
@@ -92,9 +91,9 @@ def long_clips(pool: Pool, labels: tuple[str, ...], sample_rate: int, name: str)
     ]
     if not clips:
         raise ConfigError(
-            f"recipe {name}: noise.diffuse needs clips that sound for {LEAST_DIFFUSE_CLIP_S:g} s "
-            f"or longer, and none of the split's is; give longer ones, or set noise.diffuse.sound: "
-            f"pink"
+            f"recipe {name}: noise.diffuse: no clip of the split in corpus {diffuse.corpus} sounds "
+            f"for {LEAST_DIFFUSE_CLIP_S:g} s or longer; give longer ones, or set "
+            f"noise.diffuse.sound: pink"
         )
     return Pool(clips, name="clips for diffuse noise")
 

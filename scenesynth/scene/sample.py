@@ -226,7 +226,7 @@ def _diffuse_pool(
     if CLIP not in diffuse.sound.options:
         return None
     pool = _pool(recipe, corpora, split, "noise.diffuse", diffuse)
-    return long_clips(pool, diffuse.labels, recipe.sample_rate, recipe.name)
+    return long_clips(pool, diffuse, recipe.sample_rate, recipe.name)
 
 
 def _positions(emitters: Sequence[Emitter]) -> tuple[Vector, ...]:
