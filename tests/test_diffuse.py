@@ -103,9 +103,10 @@ def coloured(colour: Colour = "white", **fields: Any) -> DiffuseField:
     return DiffuseField(**({"id": "air", "colour": colour, "seed": 7, "duration_s": 1.0} | fields))
 
 
-def played(clip: str = "bed", length_s: float = 6.0, **fields: Any) -> DiffuseField:
+def played(clip: str | ClipRef = "bed", length_s: float = 6.0, **fields: Any) -> DiffuseField:
+    ref = reference(clip) if isinstance(clip, str) else clip
     values = {"id": "bed", "seed": 7, "length_s": length_s, "duration_s": 1.0} | fields
-    return DiffuseField(clip=reference(clip), **values)
+    return DiffuseField(clip=ref, **values)
 
 
 def emitter(clip: str, role: Role, onset_s: float = 0.1) -> Emitter:
@@ -176,6 +177,24 @@ def test_noise_is_another_signal_in_every_channel_and_scene() -> None:
         assert np.abs(off).max() < 0.15
 
 
+def test_parts_of_a_real_recording_are_nearly_independent(real_audio: Path) -> None:
+    """Outdoor ambience of 10 s, every channel of a scene of 10 s being all of it, shifted."""
+    corpora = Corpora.open(noise=[real_audio / "ambience_scikit_maad"])
+    long = [clip for clip in corpora["noise"].clips if clip.duration_s > 9.9]
+    assert len(long) > 10
+    for clip in long[:4]:
+        start_s = np.ceil(clip.active_start_s * RATE) / RATE
+        item = played(
+            clip=clip_reference("noise", clip),
+            start_s=start_s,
+            length_s=np.floor((clip.active_end_s - start_s) * RATE) / RATE,
+            duration_s=10.0,
+        )
+        power, off = correlations(render_scene(scene(item, seconds=10), corpora).audio)
+        np.testing.assert_allclose(power[1:] / power[0], 1 / 3, rtol=1e-3)
+        assert np.abs(off).max() < 0.15
+
+
 @pytest.fixture(scope="module")
 def minute() -> Scene:
     """White noise for a minute: to ears, and to microphones."""
@@ -208,7 +227,7 @@ def test_coherences_and_levels_are_those_of_theory(minute: Scene, name: str) -> 
     )
     assert np.abs(coherence - true_coherence).max() < 0.05
     level_db = 10 * np.log10(levels * RATE / 2 / true_levels)
-    assert np.abs(level_db).mean() < 0.3
+    assert np.abs(level_db).max() < 0.5
 
 
 @pytest.mark.parametrize(

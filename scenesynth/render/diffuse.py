@@ -104,7 +104,7 @@ def _sound(
     wet = Wet(start, channels[0])
     measured = Energy(wet.samples, start)
     return Sound(
-        emitter=None,
+        emitter=item,
         event=item,
         response=None,
         heard=Rendered(start=start, channels=channels),

@@ -38,13 +38,13 @@ class Sound:
     """One event at the listener, before the gain of its role.
 
     Attributes:
-        emitter, response: None of a diffuse field.
+        emitter, event: both the field itself, where noise is diffuse; there is no response then.
         heard: its channels.
         wet: pressure at the listener (W), with what outlasts the scene.
         energy: of `wet`.
     """
 
-    emitter: Emitter | None
+    emitter: Emitter | DiffuseField
     event: Event | DiffuseField
     response: Response | None
     heard: Convolved | Rendered

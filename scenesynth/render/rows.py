@@ -49,7 +49,7 @@ class Heard(Protocol):
     """What the rows say of one event at the listener, before the gain of its role."""
 
     @property
-    def emitter(self) -> Emitter | None: ...
+    def emitter(self) -> Emitter | DiffuseField: ...
     @property
     def event(self) -> Event | DiffuseField: ...
     @property
@@ -140,6 +140,8 @@ def event_row(spec: SceneSpec, number: int, sound: Heard, mixture: Mixed) -> Row
         "scene": spec.id,
         "index": spec.origin.index,
         "event": number,
+        "emitter": sound.emitter.id,
+        "role": event.role,
         **_played(sound),
         "dry_onset_s": times.dry_onset_s,
         "dry_offset_s": times.dry_offset_s,
@@ -157,20 +159,15 @@ def event_row(spec: SceneSpec, number: int, sound: Heard, mixture: Mixed) -> Row
 
 
 def _played(sound: Heard) -> Row:
-    """What an event plays, and who."""
-    event, emitter, clip = sound.event, sound.emitter, sound.event.clip
-    by = {
-        "emitter": event.id if isinstance(event, DiffuseField) else "",
-        "group": clip.group if clip else "",
-        "role": event.role,
-    }
-    if emitter is not None:
-        by |= {"emitter": emitter.id, "group": emitter.group or by["group"]}
+    """What an event plays: a clip, or noise of a colour."""
+    event, clip = sound.event, sound.event.clip
     if clip is None:
         assert isinstance(event, DiffuseField)
-        names = ("corpus", "clip", "clip_digest", "fold", "licence")
-        return by | {"labels": [], "caption": f"{event.colour} noise", **dict.fromkeys(names)}
-    return by | {
+        none = dict.fromkeys(("corpus", "clip", "clip_digest", "fold", "licence"))
+        return {"group": "", "labels": [], "caption": f"{event.colour} noise", **none}
+    own = sound.emitter.group if isinstance(sound.emitter, Emitter) else ""
+    return {
+        "group": own or clip.group,
         "labels": list(clip.labels),
         "caption": clip.caption,
         "corpus": clip.corpus,
@@ -187,7 +184,7 @@ def _directions(spec: SceneSpec, sound: Heard) -> Row:
     The delay is that of the onset. A diffuse field has none of it.
     """
     emitter, response, times = sound.emitter, sound.response, sound.times
-    if emitter is None or response is None:
+    if isinstance(emitter, DiffuseField) or response is None:
         return dict.fromkeys(_PLACES)
     if len(emitter.keyframes) == len(spec.listener) == 1:
         azimuth_deg, elevation_deg = azimuth_elevation(response.direction)

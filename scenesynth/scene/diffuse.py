@@ -56,7 +56,7 @@ def sample_diffuse(
             heard={event.clip.group for event in heard if event.role != "noise"},
         )
         amplitude /= clip.rms
-        start, length = _usable(clip, stage.sample_rate)
+        start, length = usable_part(clip, stage.sample_rate)
     return DiffuseField(
         id="diffuse0",
         clip=None if clip is None else clip_reference(diffuse.corpus, clip),
@@ -87,7 +87,7 @@ def long_clips(pool: Pool, diffuse: Diffuse, sample_rate: int, name: str) -> Poo
         clip
         for clip in pool.ordered()
         if (not wanted or wanted & set(clip.labels))
-        and _usable(clip, sample_rate)[1] >= LEAST_DIFFUSE_CLIP_S * sample_rate
+        and usable_part(clip, sample_rate)[1] >= LEAST_DIFFUSE_CLIP_S * sample_rate
     ]
     if not clips:
         raise ConfigError(
@@ -98,7 +98,7 @@ def long_clips(pool: Pool, diffuse: Diffuse, sample_rate: int, name: str) -> Poo
     return Pool(clips, name="clips for diffuse noise")
 
 
-def _usable(clip: Clip, sample_rate: int) -> tuple[int, int]:
+def usable_part(clip: Clip, sample_rate: int) -> tuple[int, int]:
     """First sample and number of samples of a clip's active region at a rate."""
     start = math.ceil(clip.active_start_s * sample_rate)
     end = min(clip.active_end_s, clip.duration_s)
