@@ -85,6 +85,7 @@ CLIPS = Clips(
     {
         "voice": noise(1, 0.8),
         "hum": noise(2, 2.0),
+        "anti-hum": -noise(2, 2.0),
         "bed": noise(3, 6.0),
         "long bed": noise(4, 40.0),
         "cut short": noise(3, 5.9),
@@ -485,10 +486,24 @@ def test_a_clip_that_is_gone_or_damaged_is_named(tmp_path: Path) -> None:
         render_scene(scene(replace(played(), clip=clip)), corpora)
 
 
-def test_a_silent_emitter_gives_no_ratio() -> None:
-    quiet = replace(FAN, events=(replace(FAN.events[0], clip=reference("silence")),))
-    with pytest.raises(ContentError):
-        render_scene(scene(quiet, coloured(ratio_db=0.0)), CLIPS)
+def test_emitters_that_cancel_each_other_give_no_ratio() -> None:
+    against = replace(FAN, events=(replace(FAN.events[0], clip=reference("anti-hum")),))
+    with pytest.raises(ContentError, match=r"field air: the noise of emitters is silent.* 2 dB"):
+        render_scene(scene(FAN, against, coloured(ratio_db=2.0)), CLIPS)
+
+
+def test_the_noise_stem_holds_diffuse_noise_too() -> None:
+    spec = scene(TALKER, FAN, coloured("pink", ratio_db=3.0), played(), snr_db=2.0)
+    names = ("foa", "binaural", "mic")
+    rendered = render_scene(spec, CLIPS, formats=names, stems=("all",))
+    assert [row["stem"] for row in rendered.events] == [0, None, None, None]
+    for name in names:
+        stems = rendered.stems_by_format[name]
+        assert stems["noise"].shape[0] == 1
+        rest = rendered.audio_by_format[name] - sum(stem.sum(axis=0) for stem in stems.values())
+        assert np.abs(rest).max() < 1e-5 * np.abs(rendered.audio_by_format[name]).max()
+    alone = render_scene(spec, CLIPS, formats=names)
+    assert alone.audio_by_format["mic"].tobytes() == rendered.audio_by_format["mic"].tobytes()
 
 
 def test_diffuse_noise_is_refused_on_a_device() -> None:

@@ -18,7 +18,7 @@ Deliberately absent: Doppler shifts of reflections; those are cross-faded.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
@@ -28,6 +28,7 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from scenesynth.acoustics.engines import receivers_of, respond_along
+from scenesynth.acoustics.parts import Part, Parts, early_and_late, parts_by_time
 from scenesynth.acoustics.project import direct_sound, direct_window
 from scenesynth.acoustics.response import Response
 from scenesynth.jit import kernel
@@ -103,17 +104,26 @@ class Moving:
 
     def hear(self, dry: Signal, onset: int) -> tuple[Rendered, Wet]:
         """What arrives of a dry signal [samples] from scene sample `onset` on, and its pressure."""
-        rate = self.spec.sample_rate
         dry = dry[: self.spec.n_samples - onset]
-        out = moving_convolution(dry, self.rest, self.emitted_s * rate - onset)
+        out = self._through(self.rest, dry, onset)
         if self.direct is not None:
-            delays = self._delays(onset, len(dry))
-            came_s = self.arrived_s if self.spec.doppler else self.emitted_s + delays[0] / rate
-            arriving = delayed(dry, delays)
-            direct = moving_convolution(arriving, self.direct, came_s * rate - onset)
-            out = _sum(out, direct[:, self.direct.shape[2] // 2 :])
+            out = _sum(out, self._direct_sound(self.direct, dry, onset))
         rendered = Rendered(start=onset, channels=out)
         return rendered, rendered.wet(0)
+
+    def hear_parts(
+        self, parts: Sequence[Part], dry: Signal, onset: int
+    ) -> Iterator[tuple[Part, Rendered]]:
+        """What arrives of a dry signal [samples] by each of these parts of the responses."""
+        dry = dry[: self.spec.n_samples - onset]
+        for part in parts:
+            if part == "direct" and self.direct is not None:
+                channels = self._direct_sound(self.direct, dry, onset)
+            else:
+                nodes = range(len(self.responses))
+                own = np.stack([getattr(self._parts_at(node), part) for node in nodes])
+                channels = self._through(own, dry, onset)
+            yield part, Rendered(start=onset, channels=channels)
 
     def response_at(self, emitted_s: float) -> Response:
         """The response to what is emitted about a time."""
@@ -122,6 +132,26 @@ class Moving:
     def delay_s(self, emitted_s: float) -> float:
         """Travel time of the direct sound that leaves at a time."""
         return float(travel_s(*self.paths, [emitted_s], self.spec.air.speed_of_sound_mps)[0])
+
+    def _parts_at(self, node: int) -> Parts:
+        """Of the response at a node; without its direct sound where that goes its own way."""
+        rest, rate = self.rest[node], self.spec.sample_rate
+        delay_s = self.responses[node].direct_delay_s
+        if self.direct is None:
+            return parts_by_time(rest, delay_s, rate)
+        return Parts(np.zeros_like(rest), *early_and_late(rest, delay_s, rate))
+
+    def _through(self, responses: Signal, dry: Signal, onset: int) -> Signal:
+        """A dry signal through responses of all nodes. Shape: [channels, samples]."""
+        return moving_convolution(dry, responses, self.emitted_s * self.spec.sample_rate - onset)
+
+    def _direct_sound(self, direct: Signal, dry: Signal, onset: int) -> Signal:
+        """A dry signal, delayed by its travel, through direct sounds. Shape: [channels, n]."""
+        rate = self.spec.sample_rate
+        delays = self._delays(onset, len(dry))
+        came_s = self.arrived_s if self.spec.doppler else self.emitted_s + delays[0] / rate
+        heard_of_it = moving_convolution(delayed(dry, delays), direct, came_s * rate - onset)
+        return heard_of_it[:, direct.shape[2] // 2 :]
 
     def _delays(self, onset: int, n_dry: int) -> NDArray[np.float64]:
         """Travel time in samples at every sample of arrival from `onset` on, until all is here."""
