@@ -12,7 +12,10 @@ import numpy as np
 import pytest
 import scipy.signal
 from corpus_helpers import write
+from measured_helpers import LISTENER as MEASURED_LISTENER
+from measured_helpers import SOURCES
 from numpy.typing import NDArray
+from test_measured import room_of, spec_in
 
 from scenesynth.corpus.corpora import Corpora
 from scenesynth.errors import ClipError, ConfigError, ContentError
@@ -362,6 +365,16 @@ def test_a_turn_of_the_listener_changes_nothing() -> None:
         for way in ((LISTENER,), turned, walks)
     )
     assert others == [one, one]
+
+
+def test_ears_in_a_measured_room_hear_the_field_in_the_order_of_the_room() -> None:
+    measured = spec_in(room_of(), SOURCES[0], MEASURED_LISTENER, sample_rate=RATE, n_samples=RATE)
+    spec = replace(measured, emitters=(), diffuse=(coloured(),))
+    found = render_scene(spec, CLIPS, formats=("foa", "binaural"))
+    box = render_scene(scene(coloured()), CLIPS, formats=("foa", "binaural"))
+    assert np.array_equal(found.audio_by_format["foa"], box.audio_by_format["foa"])
+    levels = [np.std(one.audio_by_format["binaural"]) for one in (found, box)]
+    assert levels[0] == pytest.approx(levels[1], rel=0.05)
 
 
 def test_rows_say_what_a_field_is_and_leave_directions_empty() -> None:
