@@ -17,7 +17,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from scenesynth.acoustics.early import Early, sum_of_early, window_length
+from scenesynth.acoustics.early import (
+    Early,
+    Responses,
+    arrival_pieces,
+    arrival_spectra,
+    sum_of_early,
+    window_length,
+)
 from scenesynth.acoustics.highpass import highpass
 from scenesynth.acoustics.receivers import Receiver
 from scenesynth.acoustics.response import Response
@@ -110,11 +117,6 @@ def direct_sound(
     Returns:
         Shape: [(order + 1)^2 + channels of receivers, n_samples].
     """
-
-    def ambisonics(direction: NDArray[np.float64], window: int) -> NDArray[np.complexfloating]:
-        gains = spherical_harmonics(direction, order).astype(np.complex64)
-        return np.broadcast_to(gains[:, :, None], (*gains.shape, window // 2 + 1))
-
     window = direct_window(sample_rate)
     parts = [
         sum_of_early(
@@ -125,6 +127,75 @@ def direct_sound(
             window=window,
             delayed=delayed,
         )
-        for responses in (ambisonics, *(receiver.responses for receiver in receivers))
+        for responses in _responses(order, receivers)
     ]
     return highpass(np.concatenate(parts), n_samples, highpass_hz, sample_rate)
+
+
+def direct_sounds(
+    earlies: Sequence[Early],
+    receivers: Sequence[Receiver],
+    *,
+    order: int,
+    sample_rate: int,
+    n_samples: int,
+    highpass_hz: float,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Direct sounds alone, each as if it were the only one, in the channels of a layout.
+
+    Args:
+        earlies: of responses between many places of an emitter and a listener.
+        order: of the Ambisonic channels.
+
+    Returns:
+        At time 0, which is half a window late [n, channels, window], and at the times at which they
+        arrive [n, channels, n_samples].
+    """
+    window = direct_window(sample_rate)
+    together = _directs(earlies)
+    at = together.delay_s * sample_rate
+    undelayed, delayed = [], []
+    for responses in _responses(order, receivers):
+        spectra = arrival_spectra(together, responses, sample_rate=sample_rate, window=window)
+        undelayed.append(arrival_pieces(spectra, np.zeros(len(at)))[0])
+        delayed.append(_placed(*arrival_pieces(spectra, at), n_samples))
+
+    def filtered(parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+        channels = np.concatenate(parts, axis=1)
+        rows = channels.reshape(-1, channels.shape[2])
+        return highpass(rows, rows.shape[1], highpass_hz, sample_rate).reshape(channels.shape)
+
+    return filtered(undelayed), filtered(delayed)
+
+
+def _directs(earlies: Sequence[Early]) -> Early:
+    """The direct sounds of all of them."""
+    each = [early.direct for early in earlies]
+    return replace(
+        each[0],
+        delay_s=np.concatenate([early.delay_s for early in each]),
+        direction=np.concatenate([early.direction for early in each]),
+        amplitude=np.concatenate([early.amplitude for early in each]),
+    )
+
+
+def _placed(
+    pieces: NDArray[np.float32], first: NDArray[np.int64], n_samples: int
+) -> NDArray[np.float32]:
+    """Windows of `arrival_pieces` from time 0 on. Shape: [n, channels, n_samples]."""
+    n, n_channels, window = pieces.shape
+    out = np.zeros((n, n_channels, n_samples + window), np.float32)
+    for row, piece, start in zip(out, pieces, first, strict=True):
+        if start < n_samples:
+            row[:, start : start + window] = piece
+    return np.ascontiguousarray(out[:, :, window // 2 : window // 2 + n_samples])
+
+
+def _responses(order: int, receivers: Sequence[Receiver]) -> list[Responses]:
+    """Of the Ambisonic channels, then of each receiver."""
+
+    def ambisonics(direction: NDArray[np.float64], window: int) -> NDArray[np.complexfloating]:
+        gains = spherical_harmonics(direction, order).astype(np.complex64)
+        return np.broadcast_to(gains[:, :, None], (*gains.shape, window // 2 + 1))
+
+    return [ambisonics, *(receiver.responses for receiver in receivers)]
