@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from scenesynth.acoustics.early import (
     Early,
-    Responses,
     arrival_pieces,
     arrival_spectra,
     sum_of_early,
@@ -117,6 +116,11 @@ def direct_sound(
     Returns:
         Shape: [(order + 1)^2 + channels of receivers, n_samples].
     """
+
+    def ambisonics(direction: NDArray[np.float64], window: int) -> NDArray[np.complexfloating]:
+        gains = spherical_harmonics(direction, order).astype(np.complex64)
+        return np.broadcast_to(gains[:, :, None], (*gains.shape, window // 2 + 1))
+
     window = direct_window(sample_rate)
     parts = [
         sum_of_early(
@@ -127,7 +131,7 @@ def direct_sound(
             window=window,
             delayed=delayed,
         )
-        for responses in _responses(order, receivers)
+        for responses in (ambisonics, *(receiver.responses for receiver in receivers))
     ]
     return highpass(np.concatenate(parts), n_samples, highpass_hz, sample_rate)
 
@@ -154,18 +158,26 @@ def direct_sounds(
     window = direct_window(sample_rate)
     together = _directs(earlies)
     at = together.delay_s * sample_rate
-    undelayed, delayed = [], []
-    for responses in _responses(order, receivers):
+    undelayed: list[NDArray[np.float32]] = []
+    delayed: list[NDArray[np.float32]] = []
+    for responses in (_pressure, *(receiver.responses for receiver in receivers)):
         spectra = arrival_spectra(together, responses, sample_rate=sample_rate, window=window)
-        undelayed.append(arrival_pieces(spectra, np.zeros(len(at)))[0])
-        delayed.append(_placed(*arrival_pieces(spectra, at), n_samples))
+        for parts, channels in (
+            (undelayed, arrival_pieces(spectra, np.zeros(len(at)))[0]),
+            (delayed, _placed(*arrival_pieces(spectra, at), n_samples)),
+        ):
+            rows = channels.reshape(-1, channels.shape[2])
+            filtered = highpass(rows, rows.shape[1], highpass_hz, sample_rate)
+            parts.append(filtered.reshape(channels.shape))
+    gains = spherical_harmonics(together.direction, order).astype(np.float32)[:, :, None]
+    for parts in (undelayed, delayed):
+        parts[0] = gains * parts[0]
+    return np.concatenate(undelayed, axis=1), np.concatenate(delayed, axis=1)
 
-    def filtered(parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-        channels = np.concatenate(parts, axis=1)
-        rows = channels.reshape(-1, channels.shape[2])
-        return highpass(rows, rows.shape[1], highpass_hz, sample_rate).reshape(channels.shape)
 
-    return filtered(undelayed), filtered(delayed)
+def _pressure(direction: NDArray[np.float64], window: int) -> NDArray[np.complexfloating]:
+    """Responses of the pressure, which is the same from everywhere."""
+    return np.broadcast_to(np.complex64(1), (len(direction), 1, window // 2 + 1))
 
 
 def _directs(earlies: Sequence[Early]) -> Early:
@@ -189,13 +201,3 @@ def _placed(
         if start < n_samples:
             row[:, start : start + window] = piece
     return np.ascontiguousarray(out[:, :, window // 2 : window // 2 + n_samples])
-
-
-def _responses(order: int, receivers: Sequence[Receiver]) -> list[Responses]:
-    """Of the Ambisonic channels, then of each receiver."""
-
-    def ambisonics(direction: NDArray[np.float64], window: int) -> NDArray[np.complexfloating]:
-        gains = spherical_harmonics(direction, order).astype(np.complex64)
-        return np.broadcast_to(gains[:, :, None], (*gains.shape, window // 2 + 1))
-
-    return [ambisonics, *(receiver.responses for receiver in receivers)]
