@@ -144,6 +144,16 @@ def test_a_misspelt_command_or_option_is_answered_with_the_right_one() -> None:
 # --- render: what is refused before anything is begun ---
 
 
+def test_unknown_stems_and_none_at_all(tmp_path: Path) -> None:
+    error = refused("render", "--stems", "direct,nois", "--scenes", 1, "--out", tmp_path / "x")
+    assert error == (
+        "error: stems: 'nois' is not known; did you mean 'noise'?; kinds of stems: direct, early, "
+        "late, noise, dry, or all\n"
+    )
+    error = refused("render", "--stems", ",", "--scenes", 1, "--out", tmp_path / "x")
+    assert last_line(error) == "Error: --stems: no kind given; for example --stems direct,noise"
+
+
 def test_both_hours_and_scenes(tmp_path: Path) -> None:
     message = refused("render", "--hours", 1, "--scenes", 2, "--out", tmp_path / "out")
     assert last_line(message) == "Error: --hours and --scenes: give one of the two"
@@ -341,6 +351,26 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(clips: Path, tmp_path: Pat
     assert plain["scenes"] == 3
     assert plain["classes"] == ["high tone", "low tone"]
     assert 0 < plain["bytes"] <= plain["bytes_at_most"]
+
+
+def test_stems_are_rendered_counted_and_part_of_the_identity(clips: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = render_command(clips, out, "--scenes", 2, "--stems", "noise, late")
+    plain = json.loads(call(*command, "--dry-run", "--json").stdout)
+    assert plain["stems"] == ["late", "noise"]
+    assert "late, noise of up to 1 emitter" in call(*command, "--dry-run").stdout
+    result = call(*command)
+    assert result.exit_code == 0, result.output
+    objects = [path for path in out.glob("data.zarr/foa/**/audio/c/**/0") if path.is_file()]
+    audio = sum(path.stat().st_size for path in objects)
+    assert plain["bytes"] == pytest.approx(audio, rel=0.02)
+    stems = open_dataset(out).stems(1)
+    assert {kind: stem.shape for kind, stem in stems["foa"].items()} == {
+        "late": (1, 4, 16000),
+        "noise": (1, 4, 16000),
+    }
+    error = refused(*render_command(clips, out, "--scenes", 2))
+    assert 'stems: there {"kinds": ["late", "noise"], "slots": 1}, here null' in error
 
 
 def test_a_dry_run_estimates_the_bytes_on_disk(clips: Path, rendered: Path) -> None:

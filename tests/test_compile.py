@@ -15,7 +15,7 @@ from store_helpers import FOA, make_info, make_scene
 
 import scenesynth as ss
 from scenesynth import jit
-from scenesynth.acoustics import highpass, measure, noise, octaves, spread_cpu, tail
+from scenesynth.acoustics import arrivals, highpass, measure, noise, octaves, spread_cpu, tail
 from scenesynth.acoustics.compile import compile_responses
 from scenesynth.render import convolve_kernels
 from scenesynth.render.compile import compile_rendering
@@ -82,6 +82,7 @@ def test_whatever_is_rendered_every_kernel_has_one_signature(format: str, sample
         **place, **asked, mode="tail", directivity="speech", displacement_m=0.1, scattering=0.3
     )
     for kernel in (
+        arrivals._fill,
         spread_cpu._spread,
         spread_cpu._take_columns,
         spread_cpu._add_bands,

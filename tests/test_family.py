@@ -12,9 +12,18 @@ from scenesynth.distributions import Draws, Name, Number, constant
 from scenesynth.errors import ConfigError
 from scenesynth.room.air import energy_attenuation_per_m
 from scenesynth.room.decay import predicted_t60_s
-from scenesynth.room.family import TRIES, Decay, RoomFamily, Surfaces, anechoic, draw_room
+from scenesynth.room.eyring import surface_areas_m2
+from scenesynth.room.family import (
+    TRIES,
+    Decay,
+    DrawnRoom,
+    RoomFamily,
+    Surfaces,
+    anechoic,
+    draw_room,
+)
 from scenesynth.room.materials import material_absorption
-from scenesynth.room.model import OCTAVE_BANDS_HZ
+from scenesynth.room.model import OCTAVE_BANDS_HZ, Room
 
 
 def family(**fields: Any) -> RoomFamily:
@@ -104,6 +113,34 @@ def test_furnishing_covers_its_share_of_walls_and_floor_and_not_the_ceiling() ->
     np.testing.assert_allclose(room.absorption[:5], (0.75 * bare + 0.25 * curtain)[:5], atol=1e-6)
 
 
+def test_every_wall_and_the_floor_have_a_furnishing_of_their_own() -> None:
+    of = Surfaces(
+        walls=Name(("hard_surfaces",)),
+        floor=Name(("hard_surfaces",)),
+        ceiling=Name(("hard_surfaces",)),
+        furnishing=Name(("draped_curtain", "thin_plywood")),
+        furnished_share=constant(0.5),
+    )
+    rooms = [draw_room((family(surfaces=of),), "r", draws(index)).room for index in range(12)]
+    kinds = np.array([[wall[0] for wall in room.absorption[:5]] for room in rooms])
+    assert set(np.unique(kinds.round(6))) == {0.16, 0.22}
+    assert all(len(set(column)) == 2 for column in kinds.T)
+
+
+def test_evened_surfaces_keep_their_mean_and_a_share_of_their_differences() -> None:
+    of = {"walls": Name(("hard_surfaces",)), "floor": Name(("pile_carpet",))}
+    of |= {"ceiling": Name(("ceiling_tile",))}
+
+    def room(share: float) -> Room:
+        kind = family(surfaces=Surfaces(**of, evened_share=constant(share)))
+        return draw_room((kind,), "r", draws()).room
+
+    own, half, all_alike = (np.array(room(share).absorption) for share in (0, 0.5, 1))
+    mean = np.average(own, axis=0, weights=surface_areas_m2(room(0)))
+    np.testing.assert_allclose(all_alike, np.broadcast_to(mean, own.shape), atol=1e-6)
+    np.testing.assert_allclose(half, (own + mean) / 2, atol=1e-6)
+
+
 def test_a_t60_out_of_reach_is_drawn_again() -> None:
     # Air alone absorbs more at 8 kHz than most of this range allows.
     wanted = Number("uniform", (0.5, 6))
@@ -132,6 +169,29 @@ def test_a_limit_on_the_predicted_t60_holds() -> None:
     )
     drawn = [draw_room((family(surfaces=bare),), "r", draws(index)) for index in range(15)]
     assert all(room.response_s <= 1.5 for room in drawn)
+
+
+def test_a_limit_on_how_much_longer_a_band_reverberates_holds() -> None:
+    of = {"walls": Name(("hard_surfaces", "plasterboard")), "floor": Name(("pile_carpet",))}
+    of |= {"ceiling": Name(("acoustic_plaster", "wooden_lining"))}
+
+    def ratios(limit: float | None) -> list[float]:
+        kind = family(surfaces=Surfaces(**of, longest_rt60_ratio=limit))
+        drawn = [draw_room((kind,), "r", draws(index)) for index in range(12)]
+        return [slowest_over_middle(item) for item in drawn]
+
+    assert max(ratios(None)) > 1.6
+    assert max(ratios(1.6)) <= 1.6
+    with pytest.raises(ConfigError, match=r"longest_rt60_ratio = 0\.5, but the T60 of its slowest"):
+        ratios(0.5)
+
+
+def slowest_over_middle(drawn: DrawnRoom) -> float:
+    room, air = drawn.room, drawn.air
+    attenuation = energy_attenuation_per_m(np.array(room.band_hz), air)
+    speed_mps = air.speed_of_sound_mps
+    t60_s = predicted_t60_s(room.size_m, room.absorption, attenuation, speed_mps, room.band_hz)
+    return float(t60_s.max() / t60_s[2:5].mean())
 
 
 def test_families_come_by_their_weight() -> None:

@@ -12,6 +12,7 @@ import pytest
 import scipy.signal
 from oracle_rir import error_db, oracle_rir
 
+from scenesynth.acoustics.highpass import highpass
 from scenesynth.acoustics.response import Response, shoebox_response
 from scenesynth.room.air import energy_attenuation_per_m
 from scenesynth.room.decay import absorption_for_t60, response_length_s
@@ -285,6 +286,13 @@ def test_the_highpass_is_a_causal_butterworth() -> None:
     expected = scipy.signal.lfilter(b, a, plain.astype(np.float64), axis=1)
     assert level_db(filtered - expected, expected) < -120
     assert abs(filtered[0].sum()) < 0.05 * abs(plain[0].sum())
+
+
+def test_channels_are_filtered_alike_side_by_side_and_alone() -> None:
+    channels = np.random.default_rng(0).standard_normal((6, 500)).astype(np.float32)
+    together = highpass(channels, 400, 30.0, FS)
+    alone = [highpass(channel[None], 400, 30.0, FS)[0] for channel in channels]
+    np.testing.assert_array_equal(together, alone)
 
 
 def test_every_format_is_a_view_of_the_same_response() -> None:

@@ -689,8 +689,8 @@ def test_a_scene_without_targets_has_no_snr(tmp_path: Path, corpora: dict[str, F
 
 
 GOLDEN = {
-    "gram": "465a9e922c72e065",
-    "everyday": "cf36986e16063adc",
+    "gram": "7319704d7bbb87a5",
+    "everyday": "2fb018028a10ea32",
 }
 
 

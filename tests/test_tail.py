@@ -21,7 +21,7 @@ from response_helpers import (
 )
 
 from scenesynth.acoustics.grids import band_edge, band_weights
-from scenesynth.acoustics.noise import BLOCK
+from scenesynth.acoustics.noise import BLOCK, noise_pool
 from scenesynth.acoustics.response import Request, shoebox_responses
 from scenesynth.acoustics.tail import Seam, _nodes, add_noise, late_field, octant_power
 from scenesynth.room.air import energy_attenuation_per_m
@@ -106,6 +106,47 @@ def test_turning_the_listener_turns_the_tail(order: int) -> None:
     want = harmonics_rotation(turned, order) @ straight
     got = tail(order=order, rotation=turned)
     assert energy(got - want) < 1e-12 * energy(want)
+
+
+@pytest.mark.parametrize("order", [0, 2])
+def test_noise_is_the_sum_of_bands_and_pairs_turned_to_the_listener(order: int) -> None:
+    n, rotation = 3000, rotation_matrix(40, 20, -10)
+    n_channels = (order + 1) ** 2
+    field = late_field(
+        n_channels,
+        n,
+        room=UNEVEN,
+        band_hz=OCTAVE_BANDS_HZ,
+        attenuation_per_m=NO_AIR,
+        speed_of_sound_mps=C,
+        rotation=rotation,
+        sample_rate=FS,
+        seam=Seam(start_s=0.04, end_s=0.041),
+    )
+    before = 2.0**-10
+    channels = np.full((n_channels, n), before, dtype=np.float32)
+    add_noise(channels, field, FS, OCTAVE_BANDS_HZ)
+
+    pool = np.moveaxis(noise_pool(FS, OCTAVE_BANDS_HZ).astype(np.float64), 1, 0).reshape(7, -1)
+    edges = np.arange(field.blocks[0], n // BLOCK + 2)
+    nodes = np.clip(
+        np.searchsorted(field.blocks, edges, side="right") - 1, 0, len(field.blocks) - 2
+    )
+    share = ((edges - field.blocks[nodes]) / np.diff(field.blocks)[nodes])[:, None, None]
+    level = field.level[nodes] ** (1 - share) * field.level[nodes + 1] ** share
+    factor = (1 - share) * field.shape[nodes] + share * field.shape[nodes + 1]
+    at = np.arange(edges[0] * BLOCK, n)
+    expected = np.zeros((n_channels, len(at)))
+    for pair, (i, j) in enumerate(zip(field.rows, field.columns, strict=True)):
+        noise = pool[:, (field.starts[j] * BLOCK + at) % pool.shape[1]]
+        corners = level[:, i] * factor[:, pair]
+        for b in range(7):
+            expected[i] += np.interp(at, edges * BLOCK, corners[:, b]) * noise[b]
+    expected[:, : len(field.rising)] *= field.rising
+    expected = harmonics_rotation(rotation, order) @ expected
+    np.testing.assert_array_equal(channels[:, : at[0]], before)
+    got = channels[:, at[0] :] - before
+    np.testing.assert_allclose(got, expected, atol=1e-6 * abs(expected).max())
 
 
 def test_nothing_comes_before_the_seam() -> None:

@@ -12,11 +12,13 @@ cosine of the angle to the source's front s is again a sum over axes, of `facing
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scenesynth.jit import kernel
 from scenesynth.room.model import Room, Vector
 
 
@@ -53,16 +55,54 @@ def axis_table(
             Shape: [2, bands].
         front: this component of the unit vector to the source's front.
     """
-    reach = int(np.ceil(radius_m / length_m)) + 2
-    n = np.arange(-reach, reach + 1)
-    image_m = np.where(n % 2 == 0, n * length_m + source_m, (n + 1) * length_m - source_m)
-    offset_m = image_m - listener_m
-    near = np.abs(offset_m) <= radius_m
-    n, offset_m = n[near], offset_m[near]
-    low, high = np.abs(n // 2), np.abs((n + 1) // 2)
-    amplitude = reflection[0] ** low[:, None] * reflection[1] ** high[:, None]
-    facing_m = None if front is None else np.where(n % 2 == 0, -front, front) * offset_m
-    return AxisTable(offset_m=offset_m, amplitude=amplitude, index=n, facing_m=facing_m)
+    reach = math.ceil(radius_m / length_m) + 2
+    n = 2 * reach + 1
+    offset_m, index = np.empty(n), np.empty(n, dtype=np.int64)
+    amplitude, facing_m = np.empty((n, reflection.shape[1])), np.empty(n)
+    _fill(
+        float(length_m),
+        float(source_m),
+        float(listener_m),
+        reflection,
+        float(front or 0.0),
+        offset_m,
+        index,
+        amplitude,
+        facing_m,
+    )
+    near = slice(
+        np.searchsorted(offset_m, -radius_m), np.searchsorted(offset_m, radius_m, side="right")
+    )
+    return AxisTable(
+        offset_m=offset_m[near],
+        amplitude=amplitude[near],
+        index=index[near],
+        facing_m=None if front is None else facing_m[near],
+    )
+
+
+@kernel
+def _fill(  # type: ignore[no-untyped-def]
+    length, source, listener, reflection, front, offset, index, amplitude, facing
+):
+    """Write the images from -reach to reach; two further out, each wall has been hit once more."""
+    reach = len(offset) // 2
+    for k in range(len(offset)):
+        n = k - reach
+        odd = n % 2 != 0
+        image = (n + 1) * length - source if odd else n * length + source
+        offset[k] = image - listener
+        index[k] = n
+        facing[k] = (front if odd else -front) * offset[k]
+    for b in range(amplitude.shape[1]):
+        low, high = reflection[0, b], reflection[1, b]
+        both = low * high
+        amplitude[reach, b] = 1.0
+        amplitude[reach - 1, b] = low
+        amplitude[reach + 1, b] = high
+        for k in range(2, reach + 1):
+            amplitude[reach - k, b] = amplitude[reach - k + 2, b] * both
+            amplitude[reach + k, b] = amplitude[reach + k - 2, b] * both
 
 
 def room_tables(

@@ -159,7 +159,7 @@ def arrival_spectra(
     """Every arrival by itself, as if at time 0. Shape: [n, channels, window / 2 + 1]."""
     pulses = np.zeros((len(early.amplitude), window // 2 + 1))
     for amplitude, weights in zip(
-        early.amplitude.T, _weights(window, early.band_hz, sample_rate), strict=True
+        early.amplitude.T, _weights(sample_rate, window, early.band_hz), strict=True
     ):
         pulses += amplitude[:, None] * weights
     return np.asarray(responses(early.direction, window) * pulses[:, None])
@@ -181,9 +181,9 @@ def arrival_pieces(
     return scipy.fft.irfft(placed, n=window, axis=2, workers=1), first
 
 
-@lru_cache(maxsize=32)
-def _weights(window: int, band_hz: tuple[float, ...], sample_rate: int) -> NDArray[np.float64]:
-    """Octave weights in a window. Shape: [bands, window / 2 + 1]."""
+@lru_cache(maxsize=16)
+def _weights(sample_rate: int, window: int, band_hz: tuple[float, ...]) -> NDArray[np.float64]:
+    """Of the bands at the bins of a window, with the edge before Nyquist. Shape: [bands, bins]."""
     freq_hz = np.arange(window // 2 + 1, dtype=np.float64) * (sample_rate / window)
     weights = band_weights(freq_hz, band_hz) * band_edge(freq_hz, sample_rate)[:, None]
     return np.ascontiguousarray(weights.T)

@@ -69,8 +69,7 @@ def _pile_up(
     source_mean: NDArray[np.float64] | None = None,
 ) -> tuple[int, NDArray[np.float32]]:
     """Of the lowest band: a swell is low."""
-    end_s = seam.end_s + LET_DOWN_S
-    times_s = np.linspace(seam.start_s, end_s, _TIMES)
+    first, times_s, share = _let_down(seam, sample_rate)
     # Amplitudes are the energies of walls and air that take the square root.
     energy = late_covariance(
         size_m,
@@ -82,14 +81,23 @@ def _pile_up(
         source_mean,
     )
     mean = energy[0, :, 0, 0] * speed_of_sound_mps * times_s / sample_rate
+    swell = (mean.astype(np.float32)[:, None] * share).sum(axis=0)
+    swell.setflags(write=False)
+    return first, swell
+
+
+@lru_cache(maxsize=16)
+def _let_down(seam: Seam, sample_rate: int) -> tuple[int, NDArray[np.float64], NDArray[np.float32]]:
+    """The first sample, times of the mean, and what each adds to samples. Shape: [times, n]."""
+    end_s = seam.end_s + LET_DOWN_S
+    times_s = np.linspace(seam.start_s, end_s, _TIMES)
     first = math.ceil(seam.start_s * sample_rate)
     time_s = np.arange(first, int(end_s * sample_rate)) / sample_rate
     joined = np.clip((time_s - seam.start_s) / (seam.end_s - seam.start_s), 0.0, 1.0)
     let_down = np.clip((time_s - seam.end_s) / LET_DOWN_S, 0.0, 1.0)
     lacking = (1.0 - np.sqrt(1.0 - joined)) * 0.5 * (1.0 + np.cos(np.pi * let_down))
-    swell = (np.interp(time_s, times_s, mean) * lacking).astype(np.float32)
-    swell.setflags(write=False)
-    return first, swell
+    between = np.array([np.interp(time_s, times_s, row) for row in np.eye(_TIMES)])
+    return first, times_s, (between * lacking).astype(np.float32)
 
 
 _shared = lru_cache(maxsize=64)(_pile_up)

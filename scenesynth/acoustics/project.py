@@ -25,7 +25,7 @@ from scenesynth.acoustics.early import (
     window_length,
 )
 from scenesynth.acoustics.highpass import highpass
-from scenesynth.acoustics.receivers import Receiver
+from scenesynth.acoustics.receivers import Blocks, Receiver
 from scenesynth.acoustics.response import Response
 from scenesynth.spatial.ambisonics import harmonics_rotation, spherical_harmonics
 
@@ -55,9 +55,9 @@ def project(
     if not receivers:
         return ir[:n_ambisonic]
     n_samples = ir.shape[1]
-    parts = [ir[:n_ambisonic]]
+    parts, seen = [ir[:n_ambisonic]], Blocks()
     for receiver in receivers:
-        mixed = receiver.mixed(ir)
+        mixed = receiver.mixed(ir, seen)
         if early is not None:
             added = sum_of_early(
                 early,

@@ -82,23 +82,43 @@ class Receiver:
         mixed = np.einsum("nk,ckf->ncf", gains, self.about_centre.view(np.float32), optimize=False)
         return np.asarray(self.responses(directions, n_fft) - mixed.view(np.complex64))
 
-    def mixed(self, ir: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The mixer's channels of an Ambisonic response [>= K, samples]; as long as it."""
-        n_fft = 2 * (self.spectra.shape[3] - 1)
-        n_samples, n_taps = ir.shape[1], n_fft - self.block
-        n_blocks = -(-n_samples // self.block)
-        # Overlap-save: a block's transform begins `n_taps` before what it is to give, and
-        # time 0 of the filters lies `lead` after their first tap.
-        padded = np.zeros((self.n_gains, n_blocks * self.block + n_taps), np.float32)
-        first = n_taps - self.mixer.lead
-        kept = min(n_samples, padded.shape[1] - first)
-        padded[:, first : first + kept] = ir[: self.n_gains, :kept]
-        pieces = np.lib.stride_tricks.sliding_window_view(padded, n_fft, axis=1)
-        blocks = scipy.fft.rfft(pieces[:, :: self.block], axis=2, workers=1)
+    def mixed(self, ir: NDArray[np.float32], seen: Blocks | None = None) -> NDArray[np.float32]:
+        """The mixer's channels of an Ambisonic response [>= K, samples]; as long as it.
+
+        Args:
+            seen: keeps the response's transforms for the next receiver that is cut alike.
+        """
+        n_fft, n_samples = 2 * (self.spectra.shape[3] - 1), ir.shape[1]
+        cut = (n_fft, self.block, self.mixer.lead, self.n_gains)
+        blocks = (seen or {}).get(cut)
+        if blocks is None:
+            blocks = _blocks(ir[: self.n_gains], n_fft, self.block, self.mixer.lead)
+            if seen is not None:
+                seen[cut] = blocks
         summed = np.zeros((self.spectra.shape[1], *blocks.shape[1:]), np.complex64)
         _add_products(blocks, self.spectra[0], self.spectra[1], summed)
-        out = scipy.fft.irfft(summed, n=n_fft, axis=2, workers=1)[:, :, n_taps:]
+        out = scipy.fft.irfft(summed, n=n_fft, axis=2, workers=1)[:, :, n_fft - self.block :]
         return np.ascontiguousarray(out.reshape(len(out), -1)[:, :n_samples])
+
+
+Blocks = dict[tuple[int, int, int, int], NDArray[np.complex64]]
+"""Transforms of a response's blocks, by how it is cut."""
+
+
+def _blocks(ir: NDArray[np.float32], n_fft: int, block: int, lead: int) -> NDArray[np.complex64]:
+    """Transforms for overlap-save. Shape: [K, blocks, n_fft / 2 + 1].
+
+    The transform of a block begins `n_fft` - `block` samples before what it is to give, and time 0
+    of the filters lies `lead` after their first tap.
+    """
+    n_samples = ir.shape[1]
+    first = n_fft - block - lead
+    padded = np.zeros((len(ir), -(-n_samples // block) * block + n_fft - block), np.float32)
+    kept = min(n_samples, padded.shape[1] - first)
+    padded[:, first : first + kept] = ir[:, :kept]
+    pieces = np.lib.stride_tricks.sliding_window_view(padded, n_fft, axis=1)[:, ::block]
+    blocks: NDArray[np.complex64] = scipy.fft.rfft(pieces, axis=2, workers=1)
+    return blocks
 
 
 def head_ref(name: str) -> AssetRef:

@@ -1,4 +1,4 @@
-"""Vector instructions for the spread kernel, where the loop vectoriser gives up.
+"""Vector instructions for the kernels of responses, where the loop vectoriser gives up.
 
 The obvious loop `grid[row, c] += tap * gain[c]` may not be vectorised without proof that its arrays
 do not overlap, and a gain vector written element by element and read back as a whole stalls the
@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 CHANNELS: Final = 4
@@ -31,7 +32,10 @@ DEGREE: Final = 4
 LANES: Final = 16
 """Floats of the widest vector, and of a cache line."""
 
-_I32, _I64, _F32 = ir.IntType(32), ir.IntType(64), ir.FloatType()
+SPAN: Final = 64
+"""Samples that `add_ramps` and `add_blocks` treat at a time: a block of the pool of noise."""
+
+_I32, _I64, _F32, _F64 = ir.IntType(32), ir.IntType(64), ir.FloatType(), ir.DoubleType()
 
 
 def _vector(size: int) -> ir.VectorType:
@@ -69,11 +73,16 @@ class _Arrays:
         ]
 
     def _at(self, array: int, index: Any, size: int) -> Any:
-        pointer = self._builder.gep(self._data[array], [index])
-        return self._builder.bitcast(pointer, _vector(size).as_pointer())
+        return self._builder.bitcast(self.pointer(array, index), _vector(size).as_pointer())
 
     def load(self, array: int, index: Any, size: int) -> Any:
         return self._builder.load(self._at(array, index, size), align=4)
+
+    def pointer(self, array: int, index: Any) -> Any:
+        return self._builder.gep(self._data[array], [index])
+
+    def scalar(self, array: int, index: Any) -> Any:
+        return self._builder.load(self.pointer(array, index))
 
     def store(self, value: Any, array: int, index: Any) -> None:
         self._builder.store(value, self._at(array, index, value.type.count), align=4)
@@ -205,6 +214,128 @@ def transpose(typingctx, columns, at, stride, grid, grid_at, row, gains, gains_a
         for column, (one, two, lanes) in enumerate(pairs):
             place = builder.add(values[1], builder.mul(values[2], _I64(column)))
             arrays.store(builder.fmul(_shuffle(builder, one, lanes, two), gain), 0, place)
+        return context.get_dummy_value()
+
+    return types.void(*arguments), codegen
+
+
+def _sum_of_blocks(builder: Any, arrays: _Arrays, at: Any, first: Any, n: Any, gain: Any) -> None:
+    """array 0[at + k] += sum over b < n of gain(b, k) * array 2[first + b * SPAN + k], k < SPAN.
+
+    Nothing is fused, so that the bytes are the same on all processors.
+
+    Args:
+        gain: makes of b what makes of the first of LANES values of k their vector.
+    """
+    pieces = range(0, SPAN, LANES)
+    sums = [cgutils.alloca_once(builder, _vector(LANES)) for _ in pieces]
+    for piece, total in zip(pieces, sums, strict=True):
+        builder.store(arrays.load(0, builder.add(at, _I64(piece)), LANES), total)
+    with cgutils.for_range(builder, n, intp=_I64) as loop:
+        block = builder.add(first, builder.mul(loop.index, _I64(SPAN)))
+        factor = gain(loop.index)
+        for piece, total in zip(pieces, sums, strict=True):
+            samples = arrays.load(2, builder.add(block, _I64(piece)), LANES)
+            product = builder.fmul(factor(piece), samples)
+            builder.store(builder.fadd(builder.load(total), product), total)
+    for piece, total in zip(pieces, sums, strict=True):
+        arrays.store(builder.load(total), 0, builder.add(at, _I64(piece)))
+
+
+@intrinsic
+def add_ramps(typingctx, out, at, blocks, block_at, start, slope, first, n):  # type: ignore[no-untyped-def]
+    """out[at + k] += sum over b < n of (start[first + b] + slope[first + b] k) block b[k].
+
+    For k < SPAN, block b being blocks[block_at + b * SPAN :].
+    """
+    arguments = (out, at, blocks, block_at, start, slope, first, n)
+
+    def codegen(context, builder, signature, values):  # type: ignore[no-untyped-def]
+        arrays = _Arrays(context, builder, signature, values)
+        _, at, _, block_at, _, _, first, n = values
+
+        def gain(b: Any) -> Any:
+            column = builder.add(first, b)
+            start = _splat(builder, arrays.scalar(4, column), LANES)
+            slope = _splat(builder, arrays.scalar(5, column), LANES)
+
+            def at_piece(piece: int) -> Any:
+                time = ir.Constant(_vector(LANES), [float(piece + k) for k in range(LANES)])
+                return builder.fadd(start, builder.fmul(slope, time))
+
+            return at_piece
+
+        _sum_of_blocks(builder, arrays, at, block_at, n, gain)
+        return context.get_dummy_value()
+
+    return types.void(*arguments), codegen
+
+
+@intrinsic
+def add_blocks(typingctx, out, at, blocks, block_at, weights, first, n):  # type: ignore[no-untyped-def]
+    """out[at + k] += sum over b < n of weights[first + b] block b[k]; see `add_ramps`."""
+    arguments = (out, at, blocks, block_at, weights, first, n)
+
+    def codegen(context, builder, signature, values):  # type: ignore[no-untyped-def]
+        arrays = _Arrays(context, builder, signature, values)
+        _, at, _, block_at, _, first, n = values
+
+        def gain(b: Any) -> Any:
+            weight = _splat(builder, arrays.scalar(4, builder.add(first, b)), LANES)
+            return lambda piece: weight
+
+        _sum_of_blocks(builder, arrays, at, block_at, n, gain)
+        return context.get_dummy_value()
+
+    return types.void(*arguments), codegen
+
+
+@intrinsic
+def filter_four(typingctx, out, rows, stride, coefficients, n):  # type: ignore[no-untyped-def]
+    """Run a second-order recursion along four rows of float32, side by side in float64.
+
+    y[k] = (b0 x[k] + b1 x[k-1] + b2 x[k-2] - a2 y[k-2]) - a1 y[k-1], nothing fused. Row c begins at
+    c * n in `out` and at c * stride in `rows`; the coefficients are b0, b1, b2, a1, a2.
+    """
+    arguments = (out, rows, stride, coefficients, n)
+    wide = ir.VectorType(_F64, CHANNELS)
+
+    def codegen(context, builder, signature, values):  # type: ignore[no-untyped-def]
+        arrays = _Arrays(context, builder, signature, values)
+        empty = ir.Constant(wide, ir.Undefined)
+        spread = ir.Constant(ir.VectorType(_I32, CHANNELS), [0] * CHANNELS)
+
+        def everywhere(index: int) -> Any:
+            scalar = arrays.scalar(3, _I64(index))
+            return builder.shuffle_vector(
+                builder.insert_element(empty, scalar, _I32(0)), empty, spread
+            )
+
+        b0, b1, b2, a1, a2 = (everywhere(index) for index in range(5))
+        x1, x2, y1, y2 = (cgutils.alloca_once(builder, wide) for _ in range(4))
+        for state in (x1, x2, y1, y2):
+            builder.store(ir.Constant(wide, [0.0] * CHANNELS), state)
+        starts = [
+            (builder.mul(values[4], _I64(c)), builder.mul(values[2], _I64(c)))
+            for c in range(CHANNELS)
+        ]
+        with cgutils.for_range(builder, values[4], intp=_I64) as loop:
+            narrow = ir.Constant(_vector(CHANNELS), ir.Undefined)
+            for c, (_, start) in enumerate(starts):
+                sample = arrays.scalar(1, builder.add(start, loop.index))
+                narrow = builder.insert_element(narrow, sample, _I32(c))
+            x = builder.fpext(narrow, wide)
+            last, before = builder.load(x1), builder.load(x2)
+            y = builder.fadd(builder.fmul(b0, x), builder.fmul(b1, last))
+            y = builder.fadd(y, builder.fmul(b2, before))
+            y = builder.fsub(y, builder.fmul(a2, builder.load(y2)))
+            y = builder.fsub(y, builder.fmul(a1, builder.load(y1)))
+            for state, value in ((x2, last), (x1, x), (y2, builder.load(y1)), (y1, y)):
+                builder.store(value, state)
+            narrow = builder.fptrunc(y, _vector(CHANNELS))
+            for c, (start, _) in enumerate(starts):
+                sample = builder.extract_element(narrow, _I32(c))
+                builder.store(sample, arrays.pointer(0, builder.add(start, loop.index)))
         return context.get_dummy_value()
 
     return types.void(*arguments), codegen

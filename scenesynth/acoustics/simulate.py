@@ -142,6 +142,9 @@ def simulate_rir(
     at = _vector("listener_m", listener_m)
     listener = Keyframe(position_m=at, yaw_deg=yaw_deg, pitch_deg=pitch_deg, roll_deg=roll_deg)
     source = _source(_vector("source_m", source_m), at, source_yaw_deg, source_pitch_deg)
+    for name, place in (("source_m", source.position_m), ("listener_m", at)):
+        if why := room.outside(place):
+            raise ValueError(f"{name} = {place} lies outside the room: {why}")
     spec = SceneSpec(
         origin=Origin(),
         sample_rate=sample_rate,
@@ -247,6 +250,8 @@ def _walls(
         )
     if rt60_s is not None:
         wanted = np.ravel(np.asarray(rt60_s, dtype=float))
+        if not (np.isfinite(wanted) & (wanted > 0)).all():
+            raise ValueError(f"rt60_s = {rt60_s}; must be positive")
         if wanted.size == 1:
             wanted = np.full(len(band_hz), wanted[0])
         return _inverted(size_m, tuple(wanted.tolist()), band_hz, air)

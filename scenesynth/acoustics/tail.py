@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenesynth.acoustics.noise import BLOCK, BLOCKS, noise_pool, stream_starts
+from scenesynth.acoustics.simd import add_blocks, add_ramps
 from scenesynth.jit import kernel
 from scenesynth.room.decay import even_pairs, late_covariance, octant_directions
 from scenesynth.room.model import Room, Vector
@@ -347,88 +348,90 @@ def _factor(  # type: ignore[no-untyped-def]
 def _add_noise(  # type: ignore[no-untyped-def]
     pool, starts, blocks, level, shape, rows, columns, rotation, rising, channels
 ):
-    """Add the noises, weighted and turned, block by block from the first node to the end."""
+    """Add the noises, weighted and turned, block by block from the first node to the end.
+
+    What belongs to a pair and a band lies at pair * bands + band.
+    """
     n_channels, n_samples = channels.shape
     n_pairs, n_bands = shape.shape[1:]
-    field = np.empty((n_channels, BLOCK), dtype=np.float32)
-    gain, ratio = np.empty((n_channels, n_bands)), np.empty((n_channels, n_bands))
-    start = np.zeros((n_pairs, n_bands + 3), dtype=np.float32)
-    slope = np.zeros((n_pairs, n_bands + 3), dtype=np.float32)
+    n = n_pairs * n_bands
+    noise, weights, out = pool.ravel(), rotation.ravel(), channels.ravel()
+    field = np.empty(n_channels * BLOCK, dtype=np.float32)
+    last = np.zeros(n_channels * BLOCK, dtype=np.float32)
+    gain, ratio, before, step = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
+    now, then = np.empty(n), np.empty(n)
+    start, slope = np.empty(n, dtype=np.float32), np.empty(n, dtype=np.float32)
     for node in range(len(blocks) - 1):
         n_blocks = blocks[node + 1] - blocks[node]
-        for i in range(n_channels):
+        for pair in range(n_pairs):
+            i = rows[pair]
             for b in range(n_bands):
-                gain[i, b] = level[node, i, b]
-                ratio[i, b] = (level[node + 1, i, b] / level[node, i, b]) ** (1.0 / n_blocks)
+                k = pair * n_bands + b
+                gain[k] = level[node, i, b]
+                ratio[k] = (level[node + 1, i, b] / level[node, i, b]) ** (1.0 / n_blocks)
+                before[k] = shape[node, pair, b]
+                step[k] = (shape[node + 1, pair, b] - shape[node, pair, b]) / n_blocks
+                now[k] = gain[k] * before[k]
         for m in range(n_blocks):
             block = blocks[node] + m
             first = block * BLOCK
             if first >= n_samples:
                 return
-            here, there = m / n_blocks, (m + 1) / n_blocks
-            for pair in range(n_pairs):
-                before, after, i = shape[node, pair], shape[node + 1, pair], rows[pair]
-                for b in range(n_bands):
-                    step = after[b] - before[b]
-                    now = gain[i, b] * (before[b] + here * step)
-                    then = gain[i, b] * ratio[i, b] * (before[b] + there * step)
-                    start[pair, b] = now
-                    slope[pair, b] = (then - now) * (1.0 / BLOCK)
-            for i in range(n_channels):
-                for b in range(n_bands):
-                    gain[i, b] *= ratio[i, b]
+            _multiply(gain, ratio)
+            _product(gain, before, step, m + 1.0, then)
+            _straight(now, then, start, slope)
+            now, then = then, now
             field[:] = 0.0
             for pair in range(n_pairs):
-                noise = pool[(starts[columns[pair]] + block) % BLOCKS]
-                for b in range(0, n_bands, 4):
-                    _add_ramps(noise, start[pair], slope[pair], b, n_bands - 1, field[rows[pair]])
+                at = (starts[columns[pair]] + block) % BLOCKS * n_bands * BLOCK
+                add_ramps(
+                    field, rows[pair] * BLOCK, noise, at, start, slope, pair * n_bands, n_bands
+                )
             at = first - blocks[0] * BLOCK
             if at < len(rising):
                 for c in range(n_channels):
                     for k in range(BLOCK):
-                        field[c, k] *= rising[at + k]
-            _add_turned(field, rotation, channels, first, min(BLOCK, n_samples - first))
+                        field[c * BLOCK + k] *= rising[at + k]
+            if first + BLOCK <= n_samples:
+                _add_turned(field, weights, out, first, n_samples, n_channels)
+                continue
+            _add_turned(field, weights, last, 0, BLOCK, n_channels)
+            for c in range(n_channels):
+                for k in range(n_samples - first):
+                    channels[c, first + k] += last[c * BLOCK + k]
 
 
 @kernel
-def _add_ramps(noise, start, slope, b, last, out):  # type: ignore[no-untyped-def]
-    """out[k] += the sum over four bands from `b` of (start + slope k) noise[k], over a block.
-
-    Four at once, so that the sum is read and written less often. Bands after the last have gain 0.
-    """
-    n0, n1 = noise[b], noise[min(b + 1, last)]
-    n2, n3 = noise[min(b + 2, last)], noise[min(b + 3, last)]
-    a0, a1, a2, a3 = start[b], start[b + 1], start[b + 2], start[b + 3]
-    d0, d1, d2, d3 = slope[b], slope[b + 1], slope[b + 2], slope[b + 3]
-    for k in range(BLOCK):
-        t = np.float32(k)
-        first = (a0 + d0 * t) * n0[k] + (a1 + d1 * t) * n1[k]
-        second = (a2 + d2 * t) * n2[k] + (a3 + d3 * t) * n3[k]
-        out[k] += first + second
+def _multiply(values, factors):  # type: ignore[no-untyped-def]
+    for k in range(len(values)):
+        values[k] *= factors[k]
 
 
 @kernel
-def _add_turned(field, rotation, channels, first, n):  # type: ignore[no-untyped-def]
-    """Add rotation @ field to `n` samples; harmonics of one degree turn among themselves."""
-    for k in range(n):
-        channels[0, first + k] += field[0, k]
-    degree = 1
-    while degree * degree < len(field):
-        low, high = degree * degree, (degree + 1) * (degree + 1)
-        for i in range(low, high):
-            out = channels[i, first : first + n]
-            _add_three(field, rotation[i], low, out)
-            for j in range(low + 3, high):
-                weight, row = rotation[i, j], field[j]
-                for k in range(n):
-                    out[k] += weight * row[k]
-        degree += 1
-
-
-@kernel
-def _add_three(field, weights, j, out):  # type: ignore[no-untyped-def]
-    """Add three weighted rows from `j` on: all of the first degree at once."""
-    w0, w1, w2 = weights[j], weights[j + 1], weights[j + 2]
-    r0, r1, r2 = field[j], field[j + 1], field[j + 2]
+def _product(gain, before, step, m, out):  # type: ignore[no-untyped-def]
     for k in range(len(out)):
-        out[k] += (w0 * r0[k] + w1 * r1[k]) + w2 * r2[k]
+        out[k] = gain[k] * (before[k] + m * step[k])
+
+
+@kernel
+def _straight(now, then, start, slope):  # type: ignore[no-untyped-def]
+    """Start and slope of the lines over a block, in single precision."""
+    for k in range(len(start)):
+        start[k] = now[k]
+    for k in range(len(slope)):
+        slope[k] = (then[k] - now[k]) * (1.0 / BLOCK)
+
+
+@kernel
+def _add_turned(field, weights, out, first, stride, n_channels):  # type: ignore[no-untyped-def]
+    """Add a turned block to channels in which it begins at `first`; all arrays flat.
+
+    Harmonics of one degree turn among themselves.
+    """
+    degree = 0
+    while degree * degree < n_channels:
+        low, width = degree * degree, 2 * degree + 1
+        for i in range(low, low + width):
+            row = i * n_channels + low
+            add_blocks(out, i * stride + first, field, low * BLOCK, weights, row, width)
+        degree += 1

@@ -65,13 +65,13 @@ def estimate(plan: Plan, workers: int, announce: Callable[[str], None]) -> Estim
 
 def _render_one(plan: Plan, index: int) -> int:
     """Compressed bytes of a scene."""
-    from scenesynth.store.arrays import encode_scene
+    from scenesynth.store.arrays import encode_scene, rows_of
 
     scene = _scene(plan, index)
     return sum(
         len(chunk)
-        for fmt in plan.info.formats
-        for chunk in encode_scene(scene.audio_by_format[fmt.name], fmt, plan.info).chunks
+        for array in plan.info.arrays
+        for chunk in encode_scene(rows_of(scene, array), array, plan.info).chunks
     )
 
 
@@ -93,7 +93,7 @@ def _scene(plan: Plan, index: int) -> Scene:
                 attempt=attempt,
             )
             formats = [format_of(stored) for stored in plan.info.formats]
-            return render_scene(spec, plan.corpora, formats=formats)
+            return render_scene(spec, plan.corpora, formats=formats, stems=plan.info.stem_kinds)
         except ContentError as error:
             last = error
     raise last
@@ -120,6 +120,7 @@ def _plain(plan: Plan, found: Estimate) -> dict[str, Any]:
         "out": str(plan.root),
         "recipe": plan.recipe.name,
         "formats": list(plan.info.format_names),
+        "stems": list(plan.info.stem_kinds),
         "scenes": plan.stop,
         "scenes_by_split": plan.scenes_by_split,
         "shards": plan.n_shards,
@@ -137,6 +138,11 @@ def _plain(plan: Plan, found: Estimate) -> dict[str, Any]:
     }
 
 
+def _stems(plan: Plan) -> str:
+    stems = plan.info.stems
+    return f"{', '.join(stems.kinds)} of up to {plural(stems.slots, 'emitter')}" if stems else ""
+
+
 def _words(plan: Plan, found: Estimate, plain: dict[str, Any]) -> str:
     splits = ", ".join(f"{name} {n:,}" for name, n in plain["scenes_by_split"].items())
     speed = plan.hours * 3600 / max(plain["seconds"], 1e-9)
@@ -145,6 +151,7 @@ def _words(plan: Plan, found: Estimate, plain: dict[str, Any]) -> str:
         ("output", f"{plan.root} (not touched by --dry-run)"),
         ("recipe", f"{plan.recipe.name}, seed {plan.info.seed}"),
         ("formats", f"{', '.join(plan.info.format_names)} at {plan.info.sample_rate} Hz"),
+        ("stems", _stems(plan)),
         ("scenes", f"{plan.stop:,} ({splits}), {plan.hours:.3g} h of audio"),
         ("shards", f"{plain['shards']:,} of up to {plan.info.shard_scenes} scenes"),
         (

@@ -69,6 +69,15 @@ finished dataset. Exit codes: 0 done; 1 some shards could not be rendered; 2 a w
 )
 @option(
     _SCENES,
+    "--stems",
+    metavar="NAMES",
+    help="Parts of each scene beside it, in every format, separated by commas: direct, early (the "
+    "next 50 ms) and late sound of each target and interferer, and noise, which add up to the "
+    "audio; dry, what each of them plays, before the room; or all. None if not given. Each of "
+    "the first three is as large as the audio times the most emitters (docs/store.md).",
+)
+@option(
+    _SCENES,
     "--recipe",
     default="gram",
     metavar="NAME|FILE",
@@ -201,6 +210,7 @@ class _Asked:
     hours: float | None
     scenes: int | None
     formats: str
+    stems: str | None
     recipe: str
     changes: tuple[str, ...]
     sample_rate: int | None
@@ -228,9 +238,10 @@ def _plan(asked: _Asked) -> Plan:
 
     if asked.hours is not None and asked.scenes is not None:
         raise click.UsageError("--hours and --scenes: give one of the two")
-    formats = [name.strip() for name in asked.formats.split(",") if name.strip()]
+    formats = _names(asked.formats)
     for name in formats:
         parse_format(name)
+    stems = _stems(asked.stems)
     recipe = _recipe(asked)
 
     from scenesynth.corpus.corpora import Corpora
@@ -250,7 +261,23 @@ def _plan(asked: _Asked) -> Plan:
         shard_scenes=asked.shard_scenes,
         codec=asked.codec,
         on_error=asked.on_error,
+        stems=stems,
     )
+
+
+def _names(text: str) -> list[str]:
+    """What stands between commas."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _stems(text: str | None) -> tuple[str, ...]:
+    if text is None:
+        return ()
+    from scenesynth.store.schema import parse_stems
+
+    if not (kinds := parse_stems(_names(text))):
+        raise click.UsageError("--stems: no kind given; for example --stems direct,noise")
+    return kinds
 
 
 def _recipe(asked: _Asked) -> Recipe:

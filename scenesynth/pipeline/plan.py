@@ -28,8 +28,9 @@ from scenesynth.seeds import rng
 from scenesynth.spatial.formats import parse_format
 from scenesynth.store.arrays import CODECS
 from scenesynth.store.commit import list_commits
-from scenesynth.store.layout import DATASET_FILE, DatasetInfo, StoredFormat
+from scenesynth.store.layout import DATASET_FILE, DatasetInfo, StoredStems, stored_arrays
 from scenesynth.store.layout import n_scenes as promised_scenes
+from scenesynth.store.schema import parse_stems
 from scenesynth.store.writer import create_or_open, extend_to
 
 ALL_SPLITS: Final = "all"
@@ -90,8 +91,8 @@ class Plan:
     @property
     def raw_bytes(self) -> int:
         """Upper bound of the dataset's size: audio before compression, and tables."""
-        channels = sum(fmt.n_channels for fmt in self.info.formats)
-        sample = channels * CODECS[self.info.codec].itemsize
+        rows = sum(array.n_rows for array in self.info.arrays)
+        sample = rows * CODECS[self.info.codec].itemsize
         return self.stop * (self.info.max_samples * sample + _TABLE_BYTES_PER_SCENE)
 
     @property
@@ -139,6 +140,7 @@ def make_plan(
     shard_scenes: int | None = None,
     codec: str = "lz4",
     on_error: str = "redraw",
+    stems: Sequence[str] = (),
     other_environment: bool = False,
 ) -> Plan:
     """Plan a run; nothing is written.
@@ -155,6 +157,7 @@ def make_plan(
         shard_scenes: scenes per shard; None for 64, or less where a shard would exceed 256 MiB.
         codec: "lz4", "zstd" or "float32".
         on_error: "redraw", "skip" or "stop" at a scene whose content cannot be used.
+        stems: kinds of stems to store beside the audio, or "all"; none by default.
         other_environment: see `Plan`.
 
     Raises:
@@ -166,6 +169,7 @@ def make_plan(
     stored = tuple(stored_format(parse_format(name)) for name in dict.fromkeys(formats))
     if not stored:
         raise ConfigError("--format: no format given; for example --format foa")
+    stored_stems = _stems(stems, recipe)
     length, limit = _bounds(recipe, corpora, split)
     info = DatasetInfo(
         recipe=to_plain(recipe),
@@ -174,7 +178,12 @@ def make_plan(
         formats=stored,
         sample_rate=recipe.sample_rate,
         max_samples=length,
-        shard_scenes=_shard_scenes(shard_scenes, stored, length, codec),
+        shard_scenes=_shard_scenes(
+            shard_scenes,
+            max(array.n_rows for array in stored_arrays(stored, stored_stems)),
+            length,
+            codec,
+        ),
         codec=codec,
         on_error=on_error,
         render=RENDER_VERSION,
@@ -182,6 +191,7 @@ def make_plan(
         cpu=cpu_level(),
         corpora=_corpora_identity(corpora),
         classes=event_classes(recipe, corpora),
+        stems=stored_stems,
     )
     wanted = _scenes(scenes, hours, limit, recipe, info)
     _check_shards(wanted, info)
@@ -276,14 +286,28 @@ def _scenes(
     return wanted if limit is None else min(wanted, limit)
 
 
-def _shard_scenes(
-    given: int | None, formats: Sequence[StoredFormat], length: int, codec: str
-) -> int:
+def _stems(names: Sequence[str], recipe: Recipe) -> StoredStems | None:
+    """The stems to store, with a slot for every target and interferer that a scene may have."""
+    kinds = parse_stems(names)
+    layers = (recipe.targets, recipe.interferers)
+    slots = sum(layer.emitters.high for layer in layers if layer is not None)
+    if not slots and set(kinds) - {"noise"}:
+        raise ConfigError(
+            f"--stems {','.join(kinds)}: recipe {recipe.name} has neither targets nor interferers; "
+            f"only --stems noise holds anything of it"
+        )
+    return StoredStems(kinds=kinds, slots=max(slots, 1)) if kinds else None
+
+
+def _shard_scenes(given: int | None, n_rows: int, length: int, codec: str) -> int:
     """Scenes per shard; the default is halved until the largest object fits its bound.
 
     It depends on nothing that may differ in a resumed or extended run.
+
+    Args:
+        n_rows: signals of a scene in that object.
     """
-    scene = max(f.n_channels for f in formats) * length * CODECS[codec].itemsize
+    scene = n_rows * length * CODECS[codec].itemsize
     if given is not None:
         if given < 1:
             raise ConfigError(f"--shard-scenes {given}; must be at least 1")

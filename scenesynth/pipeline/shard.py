@@ -98,7 +98,8 @@ def make_scene(job: ShardJob, index: int, attempt: int) -> Scene:
             attempt=attempt,
         )
     with stage("render"):
-        return render_scene(spec, corpora, formats=[format_of(f) for f in job.info.formats])
+        formats = [format_of(stored) for stored in job.info.formats]
+        return render_scene(spec, corpora, formats=formats, stems=job.info.stem_kinds)
 
 
 def render_shard(

@@ -59,19 +59,26 @@ def render_scenes(
     formats: Sequence[str | Format] | None = None,
     device: str = "cuda",
     threads: int = 1,
+    stems: Sequence[str] = (),
 ) -> list[Scene | Failure]:
     """Scenes with their labels, each as if it were rendered alone; see `render_scene`.
 
     Args:
         device: "cuda", "cuda:N", or "cpu" for the same code without a GPU (slow).
         threads: on the host, for clips and measurements.
+        stems: none; they are rendered on the CPU alone.
 
     Returns:
         One per spec; where the content of a scene is at fault, the error in its place.
 
     Raises:
-        ConfigError: an unknown format, a device that is not there, or something that moves.
+        ConfigError: an unknown format, a device that is not there, something that moves, or stems.
     """
+    if stems:
+        raise ConfigError(
+            f"stems {', '.join(stems)} are rendered on the CPU alone; use device='cpu', or ask for "
+            f"none"
+        )
     outputs = parse_formats([format] if formats is None else formats)
     where = torch_device(device)
     works = works_of(specs, outputs)

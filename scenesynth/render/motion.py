@@ -33,6 +33,7 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from scenesynth.acoustics.engines import receivers_of, respond_along
+from scenesynth.acoustics.parts import Part, Parts, early_and_late, parts_by_time
 from scenesynth.acoustics.project import direct_sounds
 from scenesynth.acoustics.response import Response
 from scenesynth.jit import kernel
@@ -134,6 +135,20 @@ class Moving:
         rendered = Rendered(start=onset, channels=out)
         return rendered, rendered.wet(0)
 
+    def hear_parts(
+        self, parts: Sequence[Part], dry: Signal, onset: int
+    ) -> Iterator[tuple[Part, Rendered]]:
+        """What arrives of a dry signal [samples] by each of these parts of the responses."""
+        dry = dry[: self.spec.n_samples - onset]
+        for part in parts:
+            if part == "direct" and self.direct is not None:
+                channels = self._direct_sound(self.direct, dry, onset)
+            else:
+                nodes = range(len(self.responses))
+                own = np.stack([getattr(self._parts_at(node), part) for node in nodes])
+                channels = self._through(own, dry, onset)
+            yield part, Rendered(start=onset, channels=channels)
+
     def response_at(self, emitted_s: float) -> Response:
         """The response to what is emitted about a time."""
         return self.responses[int(np.argmin(np.abs(self.emitted_s - emitted_s)))]
@@ -141,6 +156,14 @@ class Moving:
     def delay_s(self, emitted_s: float) -> float:
         """Travel time of the direct sound that leaves at a time."""
         return float(travel_s(*self.paths, [emitted_s], self.spec.air.speed_of_sound_mps)[0])
+
+    def _parts_at(self, node: int) -> Parts:
+        """Of the response at a node; without its direct sound where that goes its own way."""
+        rest, rate = self.rest[node], self.spec.sample_rate
+        delay_s = self.responses[node].direct_delay_s
+        if self.direct is None:
+            return parts_by_time(rest, delay_s, rate)
+        return Parts(np.zeros_like(rest), *early_and_late(rest, delay_s, rate))
 
     def _through(self, responses: Signal, dry: Signal, onset: int) -> Signal:
         """A dry signal through responses of all nodes. Shape: [channels, samples]."""

@@ -323,9 +323,16 @@ def response_length_s(room: Room, air: Air) -> float:
     room's diagonal takes, so that the direct sound of any pair of places is in it. Images grow
     with the cube of this.
     """
+    diagonal_s = math.hypot(*room.size_m) / air.speed_of_sound_mps
+    return max(float(room_t60_s(room, air).max()), diagonal_s + MARGIN_S)
+
+
+@lru_cache(maxsize=16)
+def room_t60_s(room: Room, air: Air) -> NDArray[np.float64]:
+    """`predicted_t60_s` of a shoebox, read-only. Shape: [bands]."""
     attenuation = energy_attenuation_per_m(np.array(room.band_hz), air)
-    t60 = predicted_t60_s(
+    t60_s = predicted_t60_s(
         room.size_m, room.absorption, attenuation, air.speed_of_sound_mps, room.band_hz
     )
-    diagonal_s = math.hypot(*room.size_m) / air.speed_of_sound_mps
-    return max(float(t60.max()), diagonal_s + MARGIN_S)
+    t60_s.setflags(write=False)
+    return t60_s

@@ -408,8 +408,8 @@ def late_moments(  # type: ignore[no-untyped-def]
     """
     directions, weights, ends, table = tables
     n, n_times = len(weights), len(times)
-    whole = np.empty((3, n, n_times), dtype=np.uint32)
-    part = np.empty((3, n, n_times))
+    whole = np.empty((3, n * n_times), dtype=np.uint32)
+    part = np.empty((3, n * n_times))
     longest = 0.0
     for k in range(n_times):
         longest = max(longest, speed * times[k])
@@ -418,8 +418,8 @@ def late_moments(  # type: ignore[no-untyped-def]
             for k in range(n_times):
                 lengths = speed * times[k] * directions[axis, d] / size[axis]
                 image = int(lengths)
-                whole[axis, d, k] = image
-                part[axis, d, k] = lengths - image
+                whole[axis, d * n_times + k] = image
+                part[axis, d * n_times + k] = lengths - image
     kept = np.empty((3, 2, int(longest / size.min()) + 3))
     decayed, damped = np.empty((n, n_times)), np.empty(n_times)
     gammas, gains = np.empty(3), np.empty((7, n_times))
@@ -441,8 +441,8 @@ def late_moments(  # type: ignore[no-untyped-def]
             row, share = decayed[d], weights[d] * power[band, d]
             for k in range(n_times):
                 row[k] = share * damped[k]
-            for axis in range(3):
-                _lose(kept[axis], whole[axis, d], part[axis, d], row)
+        for axis in range(3):
+            _lose(kept[axis, 0], kept[axis, 1], whole[axis], part[axis], decayed.ravel())
         _weigh(decayed, ends, gains)
         for pair in range(len(products)):
             sums = moments[band, pair]
@@ -490,11 +490,13 @@ def _weigh(decayed, ends, gains):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _lose(kept, whole, part, row):  # type: ignore[no-untyped-def]
-    """Multiply a row over time by what the walls of one axis leave of it."""
-    for k in range(len(row)):
-        image = whole[k]
-        row[k] *= kept[0, image] + part[k] * kept[1, image]
+def _lose(kept, step, whole, part, energy):  # type: ignore[no-untyped-def]
+    """Multiply energies by what the walls of one axis leave of them; all nodes and times at once.
+
+    In rows over time alone vectors would be of little use.
+    """
+    for k in range(len(energy)):
+        energy[k] *= kept[whole[k]] + part[k] * step[whole[k]]
 
 
 @kernel

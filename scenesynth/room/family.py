@@ -28,16 +28,24 @@ from scenesynth.room import air as air_physics
 from scenesynth.room import decay as decay_physics
 from scenesynth.room import materials as wall_materials
 from scenesynth.room import outline as plan
-from scenesynth.room.eyring import eyring_length_s
+from scenesynth.room.eyring import eyring_length_s, eyring_t60_s, surface_areas_m2
 from scenesynth.room.measured import MeasuredRoom, find_room
 from scenesynth.room.model import OCTAVE_BANDS_HZ, WALLS, Air, AssetRef, Room, Shape, Vector
-from scenesynth.room.surfaces import Surfaces, draw_materials, furnished_absorption
+from scenesynth.room.surfaces import (
+    Surfaces,
+    draw_materials,
+    evened_absorption,
+    furnished_absorption,
+)
 
 if TYPE_CHECKING:
     from scenesynth.room.mesh import Mesh
 
 TRIES: Final = 20
 """Boxes drawn for one room before its family is called impossible."""
+
+MIDDLE_BANDS_HZ: Final = (500.0, 1000.0, 2000.0)
+"""Whose mean T60 the bands of a room are compared with."""
 
 _SIDE_WALLS = 4
 
@@ -217,14 +225,32 @@ def draw_room(
             why = str(error)
             continue
         drawn = DrawnRoom(room=room, air=air, response_s=_response_s(room, air))
-        limit_s = family.surfaces and family.surfaces.longest_rt60_s
-        if not limit_s or drawn.response_s <= limit_s:
+        why = _too_long(family.surfaces, drawn)
+        if not why:
             return drawn
-        why = f"surfaces.longest_rt60_s = {limit_s}, but its T60 is {drawn.response_s} s"
     raise ConfigError(
         f"room family {family.name}: none of {TRIES} drawn boxes can have the T60 asked for; the "
         f"last: {why}. Change the T60, the surfaces or the size"
     )
+
+
+def _too_long(of: Surfaces | None, drawn: DrawnRoom) -> str:
+    """What a room of materials reverberates beyond, or nothing."""
+    if of is None:
+        return ""
+    if of.longest_rt60_s and drawn.response_s > of.longest_rt60_s:
+        return f"surfaces.longest_rt60_s = {of.longest_rt60_s}, but its T60 is {drawn.response_s} s"
+    if of.longest_rt60_ratio:
+        estimate = decay_physics.room_t60_s if drawn.room.shape == "shoebox" else eyring_t60_s
+        t60_s = estimate(drawn.room, drawn.air)
+        middle = [n for n, band in enumerate(drawn.room.band_hz) if band in MIDDLE_BANDS_HZ]
+        ratio = float(t60_s.max() / t60_s[middle].mean()) if middle else 1.0
+        if ratio > of.longest_rt60_ratio:
+            return (
+                f"surfaces.longest_rt60_ratio = {of.longest_rt60_ratio}, but the T60 of its "
+                f"slowest band is {ratio:.2f} times that of the middle ones"
+            )
+    return ""
 
 
 @lru_cache(maxsize=4096)
@@ -332,7 +358,8 @@ def _draw_box(
         surfaces = _surfaces(family)
         names = draw_materials(family.surfaces, surfaces, draws, attempt)
         furnished = furnished_absorption(family.surfaces, surfaces, names, draws, attempt)
-        return Room(
+        share = draws.number(family.surfaces.evened_share, "room.evened_share", attempt)
+        room = Room(
             id=room_id,
             size_m=size_m,
             band_hz=band_hz,
@@ -343,6 +370,10 @@ def _draw_box(
             groups=None if family.mesh is None else surfaces,
             scattering=draws.number(family.scattering, "room.scattering", attempt),
         )
+        if share == 0:
+            return room
+        evened = evened_absorption(furnished[:, bands], surface_areas_m2(room), share)
+        return replace(room, absorption=_rounded(evened))
     assert family.decay is not None
     drawn_s = _draw_rt60(family.decay, draws, attempt)
     rt60_s = tuple(drawn_s[band] for band in bands)

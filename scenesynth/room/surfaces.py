@@ -43,19 +43,37 @@ class Surfaces:
         default=(), metadata={"doc": "single surfaces that are made of something else"}
     )
     furnishing: Name | None = field(
-        default=None, metadata={"doc": "material that stands for shelves, curtains, people"}
+        default=None,
+        metadata={
+            "doc": "material before each side wall and on the floor: shelves, curtains, people"
+        },
     )
     furnished_share: Number = field(
         default=constant(0),
-        metadata={"doc": "share of each side wall and of the floor that the furnishing covers"},
+        metadata={"doc": "share of each side wall and of the floor that its furnishing covers"},
+    )
+    evened_share: Number = field(
+        default=constant(0),
+        metadata={
+            "doc": "share of every surface's absorption that is the mean over all of them: "
+            "furniture scatters, so that sound of any direction meets any surface"
+        },
     )
     longest_rt60_s: float | None = field(
         default=None,
         metadata={"doc": "rooms with a longer predicted T60 in any band are drawn again"},
     )
+    longest_rt60_ratio: float | None = field(
+        default=None,
+        metadata={
+            "doc": "rooms where the predicted T60 of a band is more than this times the mean of "
+            "500 Hz to 2 kHz are drawn again"
+        },
+    )
 
     def __post_init__(self) -> None:
         within("furnished_share", self.furnished_share, 0, 1)
+        within("evened_share", self.evened_share, 0, 1)
         if self.furnishing is None and self.furnished_share.high > 0:
             raise ValueError("furnished_share is given, but there is no furnishing")
         names = [item.surface for item in self.named]
@@ -98,14 +116,22 @@ def furnished_absorption(
     bare = np.array(wall_materials.material_absorption(names, surfaces))
     if of.furnishing is None:
         return bare
-    cover = draws.name(of.furnishing, "room.furnishing", attempt)
-    covered = np.array(wall_materials.material_absorption((cover,), ("furnishing",)))
-    shares = [
-        0.0  # the ceiling stays bare
-        if kind_of(surface) == "ceiling"
-        else draws.number(of.furnished_share, "room.furnished_share", attempt * len(surfaces) + n)
-        for n, surface in enumerate(surfaces)
-    ]
-    share = np.array(shares)[:, None]
-    furnished: NDArray[np.float64] = (1 - share) * bare + share * covered
+    known = wall_materials.load_materials()
+    furnished = bare.copy()
+    for n, surface in enumerate(surfaces):
+        if kind_of(surface) == "ceiling":
+            continue  # it stays bare
+        which = attempt * len(surfaces) + n
+        share = draws.number(of.furnished_share, "room.furnished_share", which)
+        cover = known[draws.name(of.furnishing, "room.furnishing", which)]
+        furnished[n] += share * (np.array(cover.coefficients) - bare[n])
     return furnished
+
+
+def evened_absorption(
+    absorption: NDArray[np.float64], areas_m2: NDArray[np.float64], share: float
+) -> NDArray[np.float64]:
+    """Absorption of surfaces that have a share of their mean, by area. Shape: [surfaces, bands]."""
+    mean = np.average(absorption, axis=0, weights=areas_m2)
+    evened: NDArray[np.float64] = (1 - share) * absorption + share * mean
+    return evened

@@ -422,6 +422,13 @@ class Recipe:
             "1 makes it the same from everywhere"
         ),
     )
+    doppler: bool = field(
+        default=True,
+        metadata=_doc(
+            "whether the direct sound of what moves changes its pitch; if not, it keeps the delay "
+            "that its event begins with"
+        ),
+    )
     highpass_hz: float = field(
         default=30.0, metadata=_doc("corner of the responses' causal high-pass; 0: none")
     )

@@ -111,6 +111,7 @@ def sample_scene(
         displacement_m=recipe.displacement_m,
         scattering=draws.number(recipe.scattering, "scattering"),
         acoustic_seed=draws.rng("acoustics").word() >> 32,
+        doppler=recipe.doppler,
     )
 
 

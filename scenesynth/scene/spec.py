@@ -31,7 +31,7 @@ FASTEST_MPS: Final = 100.0
 LONGEST_RESPONSE_S: Final = 120.0
 """No room rings longer that anybody wants to hear; memory and time grow with it."""
 
-RENDER_VERSION: Final = f"2.{PREPARE_VERSION}"
+RENDER_VERSION: Final = f"3.{PREPARE_VERSION}"
 """Version of the renderer and of the preparation of clips; another one whenever the same spec would
 render to other samples."""
 

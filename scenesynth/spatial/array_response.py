@@ -20,6 +20,7 @@ without noise.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -140,14 +141,25 @@ def diffuse_covariance(
 
 
 def _series(ka: NDArray[np.float64]) -> NDArray[np.complex128]:
-    """(2n + 1) b_n. Shape: [modes, frequencies]."""
+    """(2n + 1) b_n, kept at hand: a scene asks for one set of frequencies again and again.
+
+    Shape: [modes, frequencies].
+    """
+    return _series_of(np.ascontiguousarray(ka).tobytes())
+
+
+@lru_cache(maxsize=8)
+def _series_of(plain: bytes) -> NDArray[np.complex128]:
+    ka = np.frombuffer(plain)
     if np.max(ka) > MAX_KA:
         raise ValueError(
             f"the highest frequency has ka = {np.max(ka):.4g} on the sphere; must be at most "
             f"{MAX_KA:g}"
         )
     order = series_order(float(np.max(ka)))
-    return (2 * np.arange(order + 1)[:, None] + 1) * modal_coefficients(order, ka)
+    series = (2 * np.arange(order + 1)[:, None] + 1) * modal_coefficients(order, ka)
+    series.flags.writeable = False
+    return series
 
 
 def _legendre(cosine: NDArray[np.float64], order: int) -> NDArray[np.float64]:

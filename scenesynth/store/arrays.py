@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any, Final
 
 import google_crc32c
@@ -27,7 +28,18 @@ from numcodecs import blosc
 from numpy.typing import NDArray
 
 from scenesynth.errors import CorruptShardError
-from scenesynth.store.layout import DatasetInfo, StoredFormat
+from scenesynth.store.layout import DatasetInfo, StoredArray, StoredFormat, StoredStem
+from scenesynth.store.schema import Scene
+
+_EMITTERS: Final = "; the column `stem` of the events table names their slot"
+SLOT_NOTES: Final = {
+    "direct": f"direct sound of each emitter{_EMITTERS}",
+    "early": f"early reflections of each emitter{_EMITTERS}",
+    "late": f"late sound of each emitter{_EMITTERS}",
+    "noise": "all noise together",
+    "dry": f"what each emitter plays, at its place{_EMITTERS}",
+}
+"""What the slots of each kind of stem hold, for people."""
 
 ABSENT: Final = np.uint64(2**64 - 1)
 _CRC_BYTES: Final = 4
@@ -57,27 +69,59 @@ CODECS: Final[dict[str, Codec]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodedScene:
-    """One scene in one format: compressed chunks along time, with their checksums."""
+    """One scene in one array: compressed chunks along time, with their checksums."""
 
     chunks: tuple[bytes, ...]
     gain: float
     peak: float
 
 
-def encode_scene(audio: NDArray[np.float32], fmt: StoredFormat, info: DatasetInfo) -> EncodedScene:
+def rows_of(scene: Scene, array: StoredArray) -> NDArray[np.float32]:
+    """What an array holds of a scene; slots that the scene does not need are silent.
+
+    Shape: [rows, samples], the channels of the first slot first.
+
+    Raises:
+        ValueError: the scene lacks it, or needs more slots than there are.
+    """
+    if isinstance(array, StoredFormat):
+        return scene.audio_by_format[array.name]
+    found = _stems_of(scene, array)
+    missing = array.slots - len(found)
+    if missing < 0:
+        raise ValueError(
+            f"{array.name}: scene {scene.id} has {len(found)} slots; the dataset holds at most "
+            f"{array.slots}"
+        )
+    padded = np.pad(found, ((0, missing), *((0, 0) for _ in found.shape[1:])))
+    return padded.reshape(-1, found.shape[-1])
+
+
+def _stems_of(scene: Scene, stem: StoredStem) -> NDArray[np.float32]:
+    """Shape: [slots, channels, samples], or [slots, samples] where dry."""
+    if stem.format is None:
+        found = scene.dry
+    else:
+        found = scene.stems_by_format.get(stem.format.name, {}).get(stem.kind)
+    if found is None:
+        raise ValueError(f"scene {scene.id} lacks the stems {stem.name}")
+    return found
+
+
+def encode_scene(audio: NDArray[np.float32], array: StoredArray, info: DatasetInfo) -> EncodedScene:
     """Quantise and compress a scene, padded with silence to the dataset's length.
 
     Args:
-        audio: Shape [channels, samples], at most `info.max_samples` long.
+        audio: Shape [rows, samples], at most `info.max_samples` long.
 
     Raises:
-        ValueError: another number of channels, too long, or samples that are not finite.
+        ValueError: another number of rows, too long, or samples that are not finite.
     """
-    _check_audio(audio, fmt, info)
+    _check_audio(audio, array, info)
     codec = CODECS[info.codec]
     peak = _peak(audio)
     if not np.isfinite(peak):
-        raise ValueError(f"format {fmt.name}: the audio holds samples that are not finite")
+        raise ValueError(f"{_what(array)}: the audio holds samples that are not finite")
     gain = peak if codec.dtype == "int16" else np.float32(peak > 0)
     stored = quantise(audio, gain, codec)
     chunks = tuple(_compress(_window(stored, n, info), codec) for n in range(info.n_chunks))
@@ -167,17 +211,18 @@ def check_gain_object(data: bytes, info: DatasetInfo) -> None:
 def group_metadata(info: DatasetInfo) -> dict[str, dict[str, Any]]:
     """Zarr metadata of the groups, by path inside `data.zarr` ("" is the root)."""
     group = {"zarr_format": 3, "node_type": "group"}
-    return {
-        "": {**group, "attributes": {"sample_rate": info.sample_rate}},
-        **{fmt.name: {**group, "attributes": _attributes(fmt, info)} for fmt in info.formats},
-    }
+    rate = {"sample_rate": info.sample_rate}
+    folders = {str(p): rate for a in info.arrays for p in PurePosixPath(a.name).parents[:-1]}
+    attributes = {"": rate, **folders, **{a.name: _attributes(a, info) for a in info.arrays}}
+    return {name: {**group, "attributes": found} for name, found in attributes.items()}
 
 
-def array_metadata(fmt: StoredFormat, info: DatasetInfo, n_scenes: int) -> dict[str, Any]:
-    """Zarr v3 metadata of `<format>/audio`, sized for `n_scenes`."""
+def array_metadata(array: StoredArray, info: DatasetInfo, n_scenes: int) -> dict[str, Any]:
+    """Zarr v3 metadata of `<array>/audio`, sized for `n_scenes`."""
     codec = CODECS[info.codec]
-    chunk = [1, fmt.n_channels, info.chunk_samples]
-    shard = [info.shard_scenes, fmt.n_channels, info.n_chunks * info.chunk_samples]
+    lengths = list(array.axes.values())
+    chunk = [1, *lengths, info.chunk_samples]
+    shard = [info.shard_scenes, *lengths, info.n_chunks * info.chunk_samples]
     little = {"name": "bytes", "configuration": {"endian": "little"}}
     compress = {
         "name": "blosc",
@@ -199,14 +244,14 @@ def array_metadata(fmt: StoredFormat, info: DatasetInfo, n_scenes: int) -> dict[
         },
     }
     return {
-        **_array([n_scenes, fmt.n_channels, info.max_samples], shard, codec.dtype, [sharding]),
-        "dimension_names": ["scene", "channel", "time"],
-        "attributes": {**_attributes(fmt, info), "full_scale": codec.full_scale},
+        **_array([n_scenes, *lengths, info.max_samples], shard, codec.dtype, [sharding]),
+        "dimension_names": ["scene", *array.axes, "time"],
+        "attributes": {**_attributes(array, info), "full_scale": codec.full_scale},
     }
 
 
 def gain_metadata(info: DatasetInfo, n_scenes: int) -> dict[str, Any]:
-    """Zarr v3 metadata of `<format>/gain`, sized for `n_scenes`: a chunk per shard."""
+    """Zarr v3 metadata of `<array>/gain`, sized for `n_scenes`: a chunk per shard."""
     codecs = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]
     return {
         **_array([n_scenes], [info.shard_scenes], "float32", codecs),
@@ -229,12 +274,13 @@ def _array(shape: list[int], chunk: list[int], dtype: str, codecs: list[Any]) ->
     }
 
 
-def _attributes(fmt: StoredFormat, info: DatasetInfo) -> dict[str, Any]:
+def _attributes(array: StoredArray, info: DatasetInfo) -> dict[str, Any]:
+    fmt = array if isinstance(array, StoredFormat) else array.format
     return {
         "sample_rate": info.sample_rate,
-        "channel_names": list(fmt.channel_names),
-        "convention": fmt.convention,
+        **({"channel_names": list(fmt.channel_names), "convention": fmt.convention} if fmt else {}),
         "gain_note": _gain_note(info),
+        **({"slot_note": SLOT_NOTES[array.kind]} if isinstance(array, StoredStem) else {}),
     }
 
 
@@ -242,12 +288,16 @@ def _gain_note(info: DatasetInfo) -> str:
     return f"audio as float = stored / {CODECS[info.codec].full_scale:g} * gain of the scene"
 
 
-def _check_audio(audio: NDArray[np.float32], fmt: StoredFormat, info: DatasetInfo) -> None:
-    expected = f"[{fmt.n_channels}, up to {info.max_samples}] float32"
-    fits = audio.ndim == 2 and audio.shape[0] == fmt.n_channels
+def _check_audio(audio: NDArray[np.float32], array: StoredArray, info: DatasetInfo) -> None:
+    expected = f"[{array.n_rows}, up to {info.max_samples}] float32"
+    fits = audio.ndim == 2 and audio.shape[0] == array.n_rows
     if not fits or audio.shape[1] > info.max_samples or audio.dtype != np.float32:
         got = f"{list(audio.shape)} {audio.dtype}"
-        raise ValueError(f"format {fmt.name}: audio is {got}; must be {expected}")
+        raise ValueError(f"{_what(array)}: audio is {got}; must be {expected}")
+
+
+def _what(array: StoredArray) -> str:
+    return f"format {array.name}" if isinstance(array, StoredFormat) else array.name
 
 
 def _peak(audio: NDArray[np.float32]) -> np.float32:
@@ -258,7 +308,7 @@ def _peak(audio: NDArray[np.float32]) -> np.float32:
 
 
 def _window(stored: NDArray[Any], number: int, info: DatasetInfo) -> NDArray[Any]:
-    """Inner chunk `number` of a scene, padded to its full length. Shape: [channels, chunk]."""
+    """Inner chunk `number` of a scene, padded to its full length. Shape: [rows, chunk]."""
     size = info.chunk_samples
     part = stored[:, number * size : (number + 1) * size]
     if part.shape[1] == size:

@@ -6,13 +6,15 @@ Both are *sealed*: they carry a hash of themselves, so a flipped byte is an erro
 dataset.
 
     dataset.json  extents/<n>.json  data.zarr/<format>/{audio,gain}
+    data.zarr/<format>/stems/<kind>/{audio,gain}  data.zarr/stems/dry/{audio,gain}
     tables/{scenes,events}/part-<k>.parquet  commits/<k>.json  failures/<k>.json
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +23,7 @@ import xxhash
 
 from scenesynth.errors import CorruptShardError, StoreError
 from scenesynth.records import from_plain, to_plain
-from scenesynth.store.schema import SCHEMA_VERSION
+from scenesynth.store.schema import SCHEMA_VERSION, STEM_KINDS
 
 DATASET_FILE: Final = "dataset.json"
 ZARR_GROUP: Final = "data.zarr"
@@ -54,6 +56,84 @@ class StoredFormat:
         """Number of channels."""
         return len(self.channel_names)
 
+    @property
+    def axes(self) -> dict[str, int]:
+        """Axes of its array between scene and time, with their lengths."""
+        return {"channel": self.n_channels}
+
+    @property
+    def n_rows(self) -> int:
+        """Signals of a scene."""
+        return self.n_channels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredStems:
+    """Which stems a dataset holds beside its audio.
+
+    Attributes:
+        kinds: some of `STEM_KINDS`, in that order.
+        slots: most emitters of a scene that have one; those that a scene does not need are silent.
+    """
+
+    kinds: tuple[str, ...]
+    slots: int
+
+    def __post_init__(self) -> None:
+        if not self.kinds or self.kinds != tuple(k for k in STEM_KINDS if k in self.kinds):
+            raise ValueError(f"stems.kinds = {self.kinds}; must be some of {STEM_KINDS}, in order")
+        if self.slots < 1:
+            raise ValueError(f"stems.slots = {self.slots}; must be at least 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredStem:
+    """Stems of one kind in one format; the dry ones have none.
+
+    Attributes:
+        slots: emitters; 1 for noise.
+    """
+
+    kind: str
+    slots: int
+    format: StoredFormat | None
+
+    @property
+    def name(self) -> str:
+        """Its folder."""
+        folder = f"stems/{self.kind}"
+        return folder if self.format is None else f"{self.format.name}/{folder}"
+
+    @property
+    def axes(self) -> dict[str, int]:
+        """Axes of its array between scene and time, with their lengths."""
+        return {"slot": self.slots, **(self.format.axes if self.format else {})}
+
+    @property
+    def n_rows(self) -> int:
+        """Signals of a scene."""
+        return math.prod(self.axes.values())
+
+
+StoredArray = StoredFormat | StoredStem
+"""What has a folder in the group, with samples and a gain for every scene."""
+
+
+def stored_arrays(
+    formats: Sequence[StoredFormat], stems: StoredStems | None
+) -> tuple[StoredArray, ...]:
+    """All arrays of samples: those of the formats, then those of the stems."""
+    if stems is None:
+        return tuple(formats)
+    wet = [
+        StoredStem(kind=kind, slots=1 if kind == "noise" else stems.slots, format=item)
+        for item in formats
+        for kind in stems.kinds
+        if kind != "dry"
+    ]
+    dry = [StoredStem(kind=k, slots=stems.slots, format=None) for k in stems.kinds if k == "dry"]
+    return (*formats, *wet, *dry)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetInfo:
@@ -72,6 +152,7 @@ class DatasetInfo:
         cpu: instruction set level that compiled kernels were made for.
         corpora: digest, licences and size of each corpus, by name.
         classes: names of the event classes; `class_ids` index this list.
+        stems: what is stored beside the audio; None for nothing.
     """
 
     recipe: Mapping[str, Any]
@@ -89,6 +170,7 @@ class DatasetInfo:
     cpu: str
     corpora: Mapping[str, Any]
     classes: tuple[str, ...]
+    stems: StoredStems | None = None
 
     def __post_init__(self) -> None:
         for name in ("sample_rate", "max_samples", "shard_scenes"):
@@ -104,6 +186,16 @@ class DatasetInfo:
         return tuple(f.name for f in self.formats)
 
     @property
+    def arrays(self) -> tuple[StoredArray, ...]:
+        """All arrays of samples: those of the formats, then those of the stems."""
+        return stored_arrays(self.formats, self.stems)
+
+    @property
+    def stem_kinds(self) -> tuple[str, ...]:
+        """Kinds of the stems."""
+        return () if self.stems is None else self.stems.kinds
+
+    @property
     def chunk_samples(self) -> int:
         """Length of an inner chunk along time."""
         return min(round(CHUNK_S * self.sample_rate), self.max_samples)
@@ -114,9 +206,12 @@ class DatasetInfo:
         return -(-self.max_samples // self.chunk_samples)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, with the schema version."""
+        """Plain data, with the schema version; without stems there is no word of them."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         plain["formats"] = [to_plain(f) for f in self.formats]
+        del plain["stems"]
+        if self.stems is not None:
+            plain["stems"] = to_plain(self.stems)
         plain["classes"] = list(self.classes)
         # Through JSON, so that a recipe's tuples equal the lists that are read back.
         return dict(json.loads(json.dumps({"schema": SCHEMA_VERSION, **plain}, allow_nan=False)))
@@ -129,12 +224,14 @@ class DatasetInfo:
             StoreError: unknown or missing keys, or values that make no dataset.
         """
         known = {f.name for f in fields(cls)} | {"schema"}
-        if odd := sorted(known ^ set(data)):
+        if odd := sorted((known ^ set(data)) - {"stems"}):
             raise StoreError(f"{path}: unknown or missing key {odd[0]!r}; this is not a dataset")
         plain = {key: value for key, value in data.items() if key != "schema"}
         plain["formats"] = tuple(from_plain(StoredFormat, f, "formats") for f in plain["formats"])
         plain["classes"] = tuple(plain["classes"])
         try:
+            if "stems" in plain:
+                plain["stems"] = from_plain(StoredStems, plain["stems"], "stems")
             return cls(**plain)
         except ValueError as error:
             raise StoreError(f"{path}: {error}") from None
@@ -237,14 +334,19 @@ def failure_path(root: Path, shard: int) -> Path:
     return root / "failures" / f"{shard}.json"
 
 
-def audio_key(format_name: str, shard: int) -> str:
-    """Path of a shard's audio object inside the dataset."""
-    return f"{ZARR_GROUP}/{format_name}/audio/c/{shard}/0/0"
+def audio_key(name: str, shard: int, n_axes: int = 1) -> str:
+    """Path of a shard's audio object inside the dataset.
+
+    Args:
+        name: of the array.
+        n_axes: how many it has between scene and time.
+    """
+    return f"{ZARR_GROUP}/{name}/audio/c/{shard}/0" + n_axes * "/0"
 
 
-def gain_key(format_name: str, shard: int) -> str:
+def gain_key(name: str, shard: int) -> str:
     """Path of a shard's gains inside the dataset."""
-    return f"{ZARR_GROUP}/{format_name}/gain/c/{shard}"
+    return f"{ZARR_GROUP}/{name}/gain/c/{shard}"
 
 
 def table_key(table: str, shard: int) -> str:

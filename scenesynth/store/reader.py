@@ -32,7 +32,8 @@ from scenesynth.store.commit import Commit, list_commits, read_commit, record_of
 from scenesynth.store.layout import (
     ZARR_GROUP,
     DatasetInfo,
-    StoredFormat,
+    StoredArray,
+    StoredStem,
     audio_key,
     gain_key,
     n_scenes,
@@ -82,13 +83,45 @@ class Dataset:
         at, place = self._locate(number)
         commit, tables = self.commits[at], self._shard_tables(at)
         row = tables.rows[place]
+        of_scene = row["index"] - commit.first
         return Scene(
             spec_json=row["spec"],
             sample_rate=self.sample_rate,
-            audio_by_format={name: self._read(name, commit, row, tables) for name in self.formats},
+            audio_by_format={
+                fmt.name: self._read(
+                    fmt, self.audio[fmt.name], tables.gains[fmt.name][of_scene], commit, row
+                )
+                for fmt in self.info.formats
+            },
             row=row,
             events=tuple(tables.events.get(row["index"], ())),
         )
+
+    def stems(self, number: int) -> dict[str, dict[str, NDArray[np.float32]]]:
+        """Stems of scene `number` by format and kind, which add up to its audio.
+
+        Shape: [slots, channels, samples]. An event's slot is its column `stem`; slots that the
+        scene does not need are silent.
+
+        Raises:
+            IndexError: no such scene.
+            StoreError: the dataset was rendered without them.
+            CorruptShardError: its shard is missing or damaged.
+        """
+        found: dict[str, dict[str, NDArray[np.float32]]] = {name: {} for name in self.formats}
+        for stem in self._stored_stems(wet=True):
+            assert stem.format is not None
+            found[stem.format.name][stem.kind] = self._stem(stem, number)
+        return found
+
+    def dry(self, number: int) -> NDArray[np.float32]:
+        """What the emitters of scene `number` play, by slot. Shape: [slots, samples].
+
+        Raises:
+            IndexError, StoreError, CorruptShardError: see `stems`.
+        """
+        (stem,) = self._stored_stems(wet=False)
+        return self._stem(stem, number)
 
     def __iter__(self) -> Iterator[Scene]:
         return (self[number] for number in range(len(self)))
@@ -159,8 +192,44 @@ class Dataset:
 
     @cached_property
     def _gain_arrays(self) -> Mapping[str, zarr.Array[Any]]:
-        expected = gain_metadata(self.info, self.n_promised)
-        return {fmt.name: self._array(fmt, "gain", expected) for fmt in self.info.formats}
+        return {fmt.name: self._gain_array(fmt) for fmt in self.info.formats}
+
+    def _gain_array(self, array: StoredArray) -> zarr.Array[Any]:
+        return self._array(array, "gain", gain_metadata(self.info, self.n_promised))
+
+    @cached_property
+    def _stem_arrays(self) -> Mapping[str, tuple[zarr.Array[Any], zarr.Array[Any]]]:
+        """Samples and gains of the stems."""
+        promised = self.n_promised
+        return {
+            stem.name: (
+                self._array(stem, "audio", array_metadata(stem, self.info, promised)),
+                self._gain_array(stem),
+            )
+            for stem in self.info.arrays
+            if isinstance(stem, StoredStem)
+        }
+
+    def _stored_stems(self, *, wet: bool) -> list[StoredStem]:
+        found = [
+            stem
+            for stem in self.info.arrays
+            if isinstance(stem, StoredStem) and (stem.format is not None) == wet
+        ]
+        if not found:
+            kinds = ", ".join(self.info.stem_kinds) or "no stems"
+            raise StoreError(
+                f"{self.root}: holds {kinds}; to have {'others' if wet else 'dry ones'}, render "
+                f"into another folder with --stems"
+            )
+        return found
+
+    def _stem(self, stem: StoredStem, number: int) -> NDArray[np.float32]:
+        at, place = self._locate(number)
+        commit, row = self.commits[at], self._shard_tables(at).rows[place]
+        samples, gains = self._stem_arrays[stem.name]
+        gain = self._gains(stem.name, gains, commit)[row["index"] - commit.first]
+        return self._read(stem, samples, gain, commit, row)
 
     @cached_property
     def _all_scenes(self) -> pa.Table:
@@ -191,14 +260,13 @@ class Dataset:
         events: dict[int, list[dict[str, Any]]] = {}
         for event in self._part("events", commit).to_pylist():
             events.setdefault(event["index"], []).append(event)
-        gains = {name: self._gains(name, commit) for name in self.formats}
+        gains = {name: self._gains(name, self._gain_arrays[name], commit) for name in self.formats}
         usable = [row for row in rows if row["status"] == STATUS_OK]
         return _ShardTables(rows=usable, events=events, gains=gains)
 
-    def _gains(self, name: str, commit: Commit) -> NDArray[np.float32]:
+    def _gains(self, name: str, array: zarr.Array[Any], commit: Commit) -> NDArray[np.float32]:
         key = gain_key(name, commit.shard)
         self._check_size(commit, key)
-        array = self._gain_arrays[name]
         try:
             gains = array[commit.first : commit.stop]
         except (ValueError, RuntimeError) as error:
@@ -206,21 +274,24 @@ class Dataset:
         return np.asarray(gains, dtype=np.float32)
 
     def _read(
-        self, name: str, commit: Commit, row: Mapping[str, Any], tables: _ShardTables
+        self,
+        array: StoredArray,
+        samples: zarr.Array[Any],
+        gain: np.float32,
+        commit: Commit,
+        row: Mapping[str, Any],
     ) -> NDArray[np.float32]:
-        """Audio of a scene in one format. Shape: [channels, n_samples]."""
-        key = audio_key(name, commit.shard)
+        """What an array holds of a scene. Shape: [the array's axes, n_samples]."""
+        key = audio_key(array.name, commit.shard, len(array.axes))
         self._check_size(commit, key)
-        gain = float(tables.gains[name][row["index"] - commit.first])
-        array = self.audio[name]
         try:
-            stored = np.asarray(array[row["index"], :, : row["n_samples"]])
+            stored = np.asarray(samples[row["index"], ..., : row["n_samples"]])
         except (ValueError, RuntimeError) as error:
             raise self._corrupt(commit, key, str(error)) from error
-        return dequantise(stored, gain, CODECS[self.info.codec])
+        return dequantise(stored, float(gain), CODECS[self.info.codec])
 
-    def _array(self, fmt: StoredFormat, kind: str, expected: Mapping[str, Any]) -> zarr.Array[Any]:
-        path = self.root / ZARR_GROUP / fmt.name / kind
+    def _array(self, array: StoredArray, kind: str, expected: Mapping[str, Any]) -> zarr.Array[Any]:
+        path = self.root / ZARR_GROUP / array.name / kind
         try:
             _check_metadata(json.loads((path / "zarr.json").read_bytes()), expected)
             return zarr.open_array(path, mode="r")

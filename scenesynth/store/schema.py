@@ -10,19 +10,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from scenesynth.errors import StoreError
+from scenesynth.errors import ConfigError, StoreError
+from scenesynth.records import did_you_mean
 
 SCHEMA_VERSION: Final = 1
 
 STATUS_OK: Final = "ok"
 STATUS_SKIPPED: Final = "skipped"
+
+STEM_KINDS: Final = ("direct", "early", "late", "noise", "dry")
+"""Stems that a scene may have beside its audio: all but the last add up to it."""
 
 _MEASURED = (
     "rt60_measured_s",
@@ -130,6 +134,9 @@ class Scene:
         audio_by_format: float32 [channels, samples] for each format name.
         row: the scene's columns of the scenes table.
         events: the columns of the events table, a mapping per event.
+        stems_by_format: stems by format and kind, float32 [slots, channels, samples]; the column
+            `stem` of an event is its slot. Noise has one slot.
+        dry: what each slot's emitter plays, float32 [slots, samples]; None where not asked for.
     """
 
     spec_json: str
@@ -137,6 +144,8 @@ class Scene:
     audio_by_format: Mapping[str, NDArray[np.float32]]
     row: Mapping[str, Any]
     events: tuple[Mapping[str, Any], ...]
+    stems_by_format: Mapping[str, Mapping[str, NDArray[np.float32]]] = field(default_factory=dict)
+    dry: NDArray[np.float32] | None = None
 
     @property
     def id(self) -> str:
@@ -159,6 +168,21 @@ class Scene:
     def measured(self) -> dict[str, Any]:
         """Acoustics and ratios measured on the rendered scene, by column name."""
         return {name: self.row.get(name) for name in _MEASURED}
+
+
+def parse_stems(names: Iterable[str]) -> tuple[str, ...]:
+    """Kinds of stems in their own order, each once; "all" stands for every kind.
+
+    Raises:
+        ConfigError: an unknown one.
+    """
+    asked = set(names)
+    for name in sorted(asked - {*STEM_KINDS, "all"}):
+        raise ConfigError(
+            f"stems: {name!r} is not known{did_you_mean(name, STEM_KINDS)}; kinds of stems: "
+            f"{', '.join(STEM_KINDS)}, or all"
+        )
+    return tuple(kind for kind in STEM_KINDS if asked & {kind, "all"})
 
 
 def scene_columns(formats: Sequence[str]) -> dict[str, pa.DataType]:

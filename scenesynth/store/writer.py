@@ -26,6 +26,7 @@ from scenesynth.store.arrays import (
     gain_metadata,
     gain_object,
     group_metadata,
+    rows_of,
     shard_object,
 )
 from scenesynth.store.commit import (
@@ -43,6 +44,7 @@ from scenesynth.store.layout import (
     DATASET_FILE,
     ZARR_GROUP,
     DatasetInfo,
+    StoredArray,
     StoredFormat,
     audio_key,
     extent_path,
@@ -135,7 +137,7 @@ class ShardWriter:
         self.stop = min(self.first + info.shard_scenes, stop)
         if self.first >= self.stop:
             raise ValueError(f"shard {shard} starts at scene {self.first}, past the extent {stop}")
-        self._audio: dict[str, list[EncodedScene]] = {name: [] for name in info.format_names}
+        self._audio: dict[str, list[EncodedScene]] = {array.name: [] for array in info.arrays}
         self._rows: list[dict[str, Any]] = []
         self._events: list[dict[str, Any]] = []
         self._skipped: list[int] = []
@@ -145,7 +147,7 @@ class ShardWriter:
         """Encode the next scene.
 
         Raises:
-            ValueError: audio of another format, shape or length, or not finite.
+            ValueError: audio of another format, shape or length, or not finite; or no stems.
         """
         index = self.first + len(self._rows)
         if scene.sample_rate != self.info.sample_rate:
@@ -153,9 +155,8 @@ class ShardWriter:
         if missing := set(self.info.format_names) - set(scene.audio_by_format):
             raise ValueError(f"scene {index} lacks the formats {', '.join(sorted(missing))}")
         row = {**scene.row, "index": index, "status": STATUS_OK}
-        for fmt in self.info.formats:
-            encoded = encode_scene(scene.audio_by_format[fmt.name], fmt, self.info)
-            self._append(fmt, encoded, row)
+        for array in self.info.arrays:
+            self._append(array, encode_scene(rows_of(scene, array), array, self.info), row)
         self._rows.append(row)
         self._n_samples += row["n_samples"]
         self._events += [
@@ -168,8 +169,8 @@ class ShardWriter:
         index = self.first + len(self._rows)
         silent = {**row, "index": index, "status": STATUS_SKIPPED, "n_samples": 0, "n_events": 0}
         silent["sample_rate"] = self.info.sample_rate
-        for fmt in self.info.formats:
-            self._append(fmt, _silence(fmt, self.info), silent)
+        for array in self.info.arrays:
+            self._append(array, _silence(array, self.info), silent)
         self._rows.append(silent)
         self._skipped.append(index)
 
@@ -211,16 +212,24 @@ class ShardWriter:
         with explained(self.root):
             return put_commit(self.root, commit)
 
-    def _append(self, fmt: StoredFormat, encoded: EncodedScene, row: dict[str, Any]) -> None:
-        self._audio[fmt.name].append(encoded)
-        row[f"gain_{fmt.name}"] = encoded.gain
-        row[f"peak_{fmt.name}"] = encoded.peak
+    def _append(self, array: StoredArray, encoded: EncodedScene, row: dict[str, Any]) -> None:
+        self._audio[array.name].append(encoded)
+        if isinstance(array, StoredFormat):
+            row[f"gain_{array.name}"] = encoded.gain
+            row[f"peak_{array.name}"] = encoded.peak
 
     def _files(self) -> dict[str, bytes]:
-        names = self.info.format_names
-        files = {audio_key(n, self.shard): shard_object(self._audio[n], self.info) for n in names}
-        files |= {gain_key(n, self.shard): gain_object(self._audio[n], self.info) for n in names}
-        scenes = table_of(self._rows, scenes_schema(names))
+        files = {
+            audio_key(array.name, self.shard, len(array.axes)): shard_object(
+                self._audio[array.name], self.info
+            )
+            for array in self.info.arrays
+        }
+        files |= {
+            gain_key(array.name, self.shard): gain_object(self._audio[array.name], self.info)
+            for array in self.info.arrays
+        }
+        scenes = table_of(self._rows, scenes_schema(self.info.format_names))
         files[table_key("scenes", self.shard)] = _parquet(scenes)
         files[table_key("events", self.shard)] = _parquet(table_of(self._events, events_schema()))
         return files
@@ -246,16 +255,32 @@ class ShardWriter:
     def _check(self, path: Path, key: str, data: bytes) -> None:
         try:
             if key.endswith(".parquet"):
-                pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
+                scenes = key == table_key("scenes", self.shard)
+                _check_table(
+                    data, scenes_schema(self.info.format_names) if scenes else events_schema()
+                )
             elif "/gain/" in key:
                 check_gain_object(data, self.info)
             else:
                 check_audio_object(data, self.stop - self.first, self.info)
-        except (CorruptShardError, pa.ArrowInvalid, OSError) as error:
+        except (CorruptShardError, pa.ArrowInvalid, ValueError, OSError) as error:
             raise CorruptShardError(
                 f"{path}: left over from an earlier attempt and damaged ({error}); no commit "
                 f"names it, so it is safe to delete: rm {path}, then give the same command again"
             ) from None
+
+
+def _check_table(data: bytes, schema: pa.Schema) -> None:
+    """Check a table: its pages by their checksums, and all between them by writing it again.
+
+    Headers of pages have no checksum. Another version of the library may write other bytes, and
+    then only the pages are checked.
+    """
+    table = pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
+    again = _parquet(table.cast(schema))  # reading adds numbers to fields
+    made_by = [pq.read_metadata(pa.BufferReader(part)).created_by for part in (data, again)]
+    if made_by[0] == made_by[1] and again != data:
+        raise CorruptShardError("its bytes are not those of the table that they hold")
 
 
 def put_tombstone(root: Path, shard: int, info: DatasetInfo, stop: int, reason: str) -> Commit:
@@ -325,9 +350,9 @@ def _write_metadata(root: Path, info: DatasetInfo, scenes: int) -> None:
     """Zarr metadata as identity and extents dictate; derived, so it is written over."""
     group = root / ZARR_GROUP
     documents = {group / name: document for name, document in group_metadata(info).items()}
-    for fmt in info.formats:
-        documents[group / fmt.name / "audio"] = array_metadata(fmt, info, scenes)
-        documents[group / fmt.name / "gain"] = gain_metadata(info, scenes)
+    for array in info.arrays:
+        documents[group / array.name / "audio"] = array_metadata(array, info, scenes)
+        documents[group / array.name / "gain"] = gain_metadata(info, scenes)
     for folder, document in documents.items():
         path = folder / "zarr.json"
         data = (json.dumps(document, indent=1) + "\n").encode()
@@ -335,8 +360,8 @@ def _write_metadata(root: Path, info: DatasetInfo, scenes: int) -> None:
             replace(path, data)
 
 
-def _silence(fmt: StoredFormat, info: DatasetInfo) -> EncodedScene:
-    return encode_scene(np.zeros((fmt.n_channels, 0), np.float32), fmt, info)
+def _silence(array: StoredArray, info: DatasetInfo) -> EncodedScene:
+    return encode_scene(np.zeros((array.n_rows, 0), np.float32), array, info)
 
 
 def _parquet(table: pa.Table) -> bytes:

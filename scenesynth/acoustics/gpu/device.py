@@ -18,7 +18,7 @@ def torch_device(name: str) -> torch.device:
     Raises:
         ConfigError: torch, triton or the device is missing; says how to get it.
     """
-    kind = name.partition(":")[0]
+    kind = str(name).partition(":")[0]
     if kind not in DEVICES:
         raise ConfigError(f"device = {name!r}; must be {', '.join(DEVICES)} or cuda:N")
     try:
