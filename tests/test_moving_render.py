@@ -696,3 +696,26 @@ def test_an_event_that_the_scene_cuts_is_the_beginning_of_the_whole() -> None:
     cut = replace(whole, n_samples=round(0.8 * RATE))
     found = audio(cut, noise(1.2))
     assert relative_error_db(found, audio(whole, noise(1.2))[:, : cut.n_samples]) < -60
+
+
+@pytest.mark.parametrize("doppler", [True, False])
+def test_label_times_are_those_of_the_sound_that_is_rendered(doppler: bool) -> None:
+    leaving = (at((1.0, 0.0, 0.0)), at((4.5, 0.0, 0.0), 1.2))
+    late = emitter(leaving, 1.0, onset_s=0.0)
+    quiet, loud = 0.6, np.ones(round(0.4 * RATE), np.float32)
+    clip = Clip(np.concatenate([np.zeros(round(quiet * RATE), np.float32), loud]))
+    (sounding,) = late.events
+    spec = scene(
+        replace(late, events=(replace(sounding, active_start_s=quiet),)),
+        seconds=1.3,
+        doppler=doppler,
+        highpass_hz=0.0,
+    )
+    rendered = render_scene(spec, clip, format="mono")
+    (row,) = rendered.events
+    pressure = np.abs(rendered.audio[0])
+    first_s, last_s = np.flatnonzero(pressure > 0.5 * pressure.max())[[0, -1]] / RATE
+    assert row["wet_onset_s"] == pytest.approx(first_s, abs=0.001)
+    end_s = row["dry_offset_s"] + row["direct_delay_s"]
+    moved_s = 0.0 if not doppler else 0.4 * 3.5 / 1.2 / C
+    assert end_s + moved_s == pytest.approx(last_s, abs=0.001)

@@ -23,7 +23,7 @@ Deliberately absent: Doppler shifts of reflections; those are cross-faded.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
@@ -40,7 +40,7 @@ from scenesynth.jit import kernel
 from scenesynth.render.convolve import Wet
 from scenesynth.render.mix import Rendered
 from scenesynth.scene.motion import Path, angles_rad, heard, lengths, travel_s
-from scenesynth.scene.spec import Emitter, SceneSpec
+from scenesynth.scene.spec import Emitter, Event, SceneSpec
 from scenesynth.spatial.formats import Layout
 from scenesynth.timing import stage
 
@@ -152,6 +152,17 @@ class Moving:
     def response_at(self, emitted_s: float) -> Response:
         """The response to what is emitted about a time."""
         return self.responses[int(np.argmin(np.abs(self.emitted_s - emitted_s)))]
+
+    def travel(self, event: Event) -> Callable[[float], float]:
+        """How long the direct sound of an event travels that leaves at a time, as it is rendered.
+
+        Without Doppler's effect it keeps the delay that the event begins with.
+        """
+        if self.spec.doppler:
+            return self.delay_s
+        onset = round(event.onset_s * self.spec.sample_rate)
+        kept_s = self.delay_s(onset / self.spec.sample_rate)
+        return lambda emitted_s: kept_s
 
     def delay_s(self, emitted_s: float) -> float:
         """Travel time of the direct sound that leaves at a time."""

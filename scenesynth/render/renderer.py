@@ -6,7 +6,7 @@ order, thread or process, and for any choice of formats next to each other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -35,7 +35,7 @@ from scenesynth.render.mix import Convolved, Rendered, Sound, mix
 from scenesynth.render.motion import Moving, moves
 from scenesynth.render.rows import event_row, scene_row
 from scenesynth.render.stems import Stems
-from scenesynth.scene.spec import SceneSpec
+from scenesynth.scene.spec import Event, SceneSpec
 from scenesynth.spatial.formats import Format, Layout, layout_of, parse_format
 from scenesynth.store.schema import Scene, parse_stems
 from scenesynth.timing import stage
@@ -183,9 +183,9 @@ class Still(NamedTuple):
         """The response to what is emitted at a time."""
         return self.response
 
-    def delay_s(self, _: float) -> float:
-        """Travel time of the direct sound that leaves at a time."""
-        return self.response.direct_delay_s
+    def travel(self, _: Event) -> Callable[[float], float]:
+        """How long the direct sound of an event travels that leaves at a time."""
+        return lambda emitted_s: self.response.direct_delay_s
 
 
 def _sounds(
@@ -206,7 +206,7 @@ def _sounds(
             times = event_times(
                 event,
                 energy,
-                direct_delay_s=way.delay_s,
+                direct_delay_s=way.travel(event),
                 n_samples=spec.n_samples,
                 sample_rate=rate,
                 name=name,
