@@ -15,7 +15,7 @@ QUIET = "#6A6A6A"
 SNR = "Target / noise (SNR)"
 MAX_DIRECTIONS = 6
 MAX_DOUBTS = 3
-ROWS = 20  # lines of text that fit: 5 ratios, 3 for T60, 8 for directions, notes and gaps
+ROWS = 23  # lines of text that fit: 5 ratios, 3 for T60, 8 for directions, 6 notes, and gaps
 
 
 def draw_facts(axes: Axes, view: View, exports: Sequence[str]) -> None:
@@ -29,7 +29,7 @@ def draw_facts(axes: Axes, view: View, exports: Sequence[str]) -> None:
     y = _draw_ratios(axes, view, 0.6)
     y = _draw_t60(axes, view, y + 0.6)
     y = _draw_directions(axes, view, y + 0.6)
-    for note in [*_doubts(view), "    ".join(exports)]:
+    for note in [*_limits(view), *_doubts(view), *exports]:
         _cell(axes, 0, y, note, color=QUIET, fontsize=8.5)
         y += 0.9
 
@@ -124,7 +124,7 @@ def _draw_direction_row(axes: Axes, sounding: Sounding, y: float) -> None:
         columns = sounding.columns
         label = direction(columns["azimuth_start_deg"], columns["elevation_start_deg"])
         _cell(axes, 0.34, y, label)
-        _cell(axes, 0.6, y, sounding.no_estimate, color=QUIET)
+        _cell(axes, 0.6, y, drawable(sounding.no_estimate, 30), color=QUIET)
         return
     mark = "*" if estimate.doubt else ""
     _cell(axes, 0.34, y, direction(*estimate.label_deg))
@@ -133,6 +133,16 @@ def _draw_direction_row(axes: Axes, sounding: Sounding, y: float) -> None:
         found += f" (of {number(estimate.told_deg[0], '°', 0, True)})"
     _cell(axes, 0.6, y, found)
     _cell(axes, 1.0, y, number(estimate.error_deg, "°") + mark, ha="right")
+
+
+def _limits(view: View) -> list[str]:
+    """What the shown format cannot tell."""
+    name = drawable(view.format.name, 20)
+    if view.directions is None or view.directions.reach == "all":
+        return []
+    if view.directions.reach == "upper":
+        return [f"{name} takes up for down: elevations are compared without their sign"]
+    return [f"{name} tells lateral angles alone: front and back, up and down are alike"]
 
 
 def _doubts(view: View) -> list[str]:

@@ -101,7 +101,7 @@ def _draw_head(figure: Figure, view: View) -> None:
 def _formats(view: View) -> str:
     """The format that is shown, and the others."""
     others = ", ".join(view.others)
-    return drawable(view.format.name + (f" (there is {others}, too)" if others else ""), 60)
+    return drawable(view.format.name + (f" (also there: {others})" if others else ""), 60)
 
 
 def _direction_title(name: str, view: View) -> str:

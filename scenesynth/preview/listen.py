@@ -60,7 +60,7 @@ def listening(
     if item.array is not None:
         if item.n_channels == 2:
             return audio if _left_first(item.array) else audio[::-1]
-        encoder = _encoder(item.array, sample_rate, round(speed_of_sound_mps))
+        encoder = array_encoder(item.array, sample_rate, round(speed_of_sound_mps))
         audio = audio if item.n_channels == 1 else encoder.firs.filtered(audio)
     order = min(math.isqrt(len(audio)) - 1, MAX_ORDER)
     return downmix_to_ears(audio[: (order + 1) ** 2], lambda order: _mixer(order, sample_rate))
@@ -90,7 +90,8 @@ def _mixer(order: int, sample_rate: int) -> Mixer:
 
 
 @lru_cache(maxsize=8)
-def _encoder(array: MicArray, sample_rate: int, speed_of_sound_mps: int) -> Encoder:
+def array_encoder(array: MicArray, sample_rate: int, speed_of_sound_mps: int) -> Encoder:
+    """Filters from an array to Ambisonics of the order that its microphones suffice for."""
     directions, weights = sphere_grid(GRID_ORDER)
     responses = plane_wave_response(array, directions, _bins(sample_rate), speed_of_sound_mps)
     order = min(math.isqrt(array.n_channels) - 1, MAX_ORDER)

@@ -7,6 +7,7 @@ the energy, but seldom enough to pass for an onset.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,12 +32,12 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class ShortTime:
-    """Short-time spectra of all channels, between the lowest and the highest band edge.
+    """Short-time spectra of all channels, from the lowest band edge to the highest.
 
     Attributes:
         spectra: Shape: [channels, bins, times].
         freq_hz: Shape: [bins].
-        starts: first bin of each octave. Shape: [bands].
+        starts: first bin of each band, an octave. Shape: [bands].
         times_s: the end of each window, so that an onset is not seen before it comes.
             Shape: [times].
     """
@@ -47,11 +48,11 @@ class ShortTime:
     times_s: Array
 
     def per_band(self, values: Array) -> Array:
-        """Sums over the bins of each octave. Shapes: [..., bins, times], [..., bands, times]."""
+        """Sums over the bins of each band. Shapes: [..., bins, times], [..., bands, times]."""
         return np.asarray(np.add.reduceat(values, self.starts, axis=-2))
 
     def per_bin(self, values: Array) -> Array:
-        """Each octave's value at each of its bins. Shapes: [bands, times], [bins, times]."""
+        """Each band's value at each of its bins. Shapes: [bands, times], [bins, times]."""
         return np.repeat(values, np.diff(self.starts, append=len(self.freq_hz)), axis=0)
 
     def frames(self, hop_s: float, n_frames: int) -> NDArray[np.intp]:
@@ -59,13 +60,15 @@ class ShortTime:
         return np.clip((self.times_s / hop_s).astype(np.intp), 0, n_frames - 1)
 
 
-def short_time(audio: NDArray[np.float32], sample_rate: int) -> ShortTime:
-    """Short-time spectra of `audio` [channels, samples]."""
+def short_time(
+    audio: NDArray[np.float32], sample_rate: int, edges_hz: Sequence[float] = BAND_EDGES_HZ
+) -> ShortTime:
+    """Short-time spectra of `audio` [channels, samples] in the bands between `edges_hz`."""
     window = max(16, round(WINDOW_S * sample_rate))
     hop = max(4, round(HOP_S * sample_rate))
     stft = ShortTimeFFT(hann(window, sym=False), hop, sample_rate, mfft=window)
     padded = np.pad(audio, ((0, 0), (0, max(0, window - audio.shape[1]))))
-    edges = np.searchsorted(stft.f, [f for f in BAND_EDGES_HZ if f < sample_rate / 2])
+    edges = np.searchsorted(stft.f, [f for f in edges_hz if f < sample_rate / 2])
     edges = np.unique(edges) if len(edges) > 1 else np.array([0, len(stft.f)])
     inside = slice(int(edges[0]), int(edges[-1]))
     return ShortTime(

@@ -7,7 +7,7 @@ that directions which one frequency mistakes for each other (above the array's a
 do not pass. Of ears, that is a match of time and level differences at once.
 
 It was chosen over the intensity of microphones encoded to Ambisonics, which has to stop where
-aliasing begins: docs/preview.md has the errors of both.
+aliasing begins: `benchmarks/directions.py` has the errors of both.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scenesynth.acoustics.receivers import DEFAULT_HEAD
 from scenesynth.errors import ConfigError
 from scenesynth.preview.directions import (
     Directions,
@@ -156,13 +157,13 @@ def _directions(
 ) -> tuple[Directions | None, str]:
     """Estimates, or why there are none."""
     if reach_of(item) == "none":
-        return None, f"{item.name} holds no direction"
+        return None, f"{item.name} {'tells' if item.array else 'holds'} no direction"
     try:
         found = estimate_directions(
             audio, spec.sample_rate, FRAME_HOP_S, item, head=spec.head, air=spec.air
         )
     except ConfigError:  # a user's head stays on his machine; the picture needs no head
-        return None, f"the head {spec.head.id if spec.head else ''} is not at hand"
+        return None, f"head {spec.head.id if spec.head else DEFAULT_HEAD} is not at hand"
     return found, ""
 
 
@@ -211,14 +212,17 @@ def _estimate(
 ) -> Estimate | None:
     """Estimate over the frames where event `n` sounds alone.
 
-    Where those hold no onset, over its first frames, whose onsets are its own if any are.
+    Where those hold no onset, over its first frames, whose onsets are its own if any are. The frame
+    in which an event begins counts, even where it sounds for less than half of it.
     """
-    own = labelled.active[n]
+    own = _with_onset(n, events, labelled)
     alone = own & ~_others_active(n, events, labelled)
     first = own & (np.cumsum(own) <= FIRST_FRAMES)
     mask = alone if directions.weight[alone].sum() > 0 else first
     weight, reach = directions.weight[mask], directions.reach
-    label_vectors = to_vectors(labelled.azimuth_deg[n, mask], labelled.elevation_deg[n, mask])
+    active = np.flatnonzero(labelled.active[n])
+    at = np.clip(np.flatnonzero(mask), active[0], active[-1])
+    label_vectors = to_vectors(labelled.azimuth_deg[n, at], labelled.elevation_deg[n, at])
     seen = directions.vectors[mask].sum(axis=0)
     if not seen.any() or not np.isfinite(label_vectors).all():
         return None
@@ -243,13 +247,23 @@ def _pair(vector: Array) -> tuple[float, float]:
 def _others_active(
     n: int, events: Sequence[Mapping[str, Any]], labelled: Frames
 ) -> NDArray[np.bool_]:
-    """Frames in which another emitter's event is active; noise is always there and not counted."""
+    """Frames in which another emitter's event sounds; noise is always there and not counted."""
     others = [
         m
         for m, event in enumerate(events)
         if event["role"] != "noise" and event["emitter"] != events[n]["emitter"]
     ]
-    return np.asarray(labelled.active[others].any(axis=0))
+    sounding = np.zeros(labelled.active.shape[1], np.bool_)
+    for m in others:
+        sounding |= _with_onset(m, events, labelled)
+    return sounding
+
+
+def _with_onset(n: int, events: Sequence[Mapping[str, Any]], labelled: Frames) -> NDArray[np.bool_]:
+    """Frames in which event `n` is active, and the one in which it begins."""
+    sounding = labelled.active[n].copy()
+    sounding[min(int(events[n]["wet_onset_s"] / labelled.hop_s), len(sounding) - 1)] = True
+    return sounding
 
 
 def _doubt(event: Mapping[str, Any], overlapped: bool, confidence: float) -> str:
