@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from oracles_scene import RATE, plane_wave_scene
 from preview_helpers import heard_scene
 
+from scenesynth.pipeline.formats import format_of, stored_format
 from scenesynth.preview.directions import estimate_directions, to_angles, to_vectors
 from scenesynth.preview.files import write_preview
 from scenesynth.preview.listen import best_to_hear, listening
@@ -40,7 +41,8 @@ def open_array(*positions_m: tuple[float, float, float], name: str = "own") -> M
 
 
 def known(*items: Format) -> dict[str, Format]:
-    return {item.name: item for item in items}
+    """Formats as a dataset gives them back."""
+    return {item.name: format_of(stored_format(item)) for item in items}
 
 
 def estimates(scene: Scene, item: Format) -> list[Estimate]:

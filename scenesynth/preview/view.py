@@ -261,7 +261,7 @@ def _others_active(
 
 def _with_onset(n: int, events: Sequence[Mapping[str, Any]], labelled: Frames) -> NDArray[np.bool_]:
     """Frames in which event `n` is active, and the one in which it begins."""
-    sounding = labelled.active[n].copy()
+    sounding: NDArray[np.bool_] = labelled.active[n].copy()
     sounding[min(int(events[n]["wet_onset_s"] / labelled.hop_s), len(sounding) - 1)] = True
     return sounding
 
