@@ -16,6 +16,7 @@ from scenesynth.records import to_plain
 from scenesynth.room.model import Air, Room
 from scenesynth.scene.spec import (
     ClipRef,
+    DiffuseField,
     Emitter,
     Event,
     Keyframe,
@@ -70,6 +71,17 @@ def events(draw: Any) -> Event:
     )
 
 
+FIELDS = st.builds(
+    DiffuseField,
+    id=TEXT,
+    colour=st.sampled_from(["white", "pink", "brown"]),
+    seed=st.integers(0, 2**32 - 1),
+    onset_s=st.floats(0, 1.9),
+    duration_s=st.floats(0.1, 20),
+    gain=st.floats(1e-6, 1e3),
+)
+
+
 @st.composite
 def specs(draw: Any) -> SceneSpec:
     bands = draw(st.integers(1, 7))
@@ -94,6 +106,7 @@ def specs(draw: Any) -> SceneSpec:
         air=Air(temperature_c=draw(st.floats(-40, 60))),
         listener=draw(PATHS),
         emitters=tuple(draw(st.lists(emitters, max_size=2))),
+        diffuse=tuple(draw(st.lists(FIELDS, max_size=2))),
         snr_db=draw(st.none() | st.floats(-200, 200)),
         response_s=draw(st.floats(0.01, 10)),
     )

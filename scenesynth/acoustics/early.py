@@ -142,19 +142,43 @@ def sum_of_early(
     Returns:
         Shape: [channels, n_samples].
     """
+    spectra = arrival_spectra(early, responses, sample_rate=sample_rate, window=window)
     at = early.delay_s * sample_rate if delayed else np.zeros(len(early.delay_s))
-    whole = np.floor(at).astype(np.int64)
-    turns = (np.arange(window // 2 + 1) / window) * ((at - whole) + window // 2)[:, None]
-    weights = _weights(sample_rate, window, early.band_hz)
-    pulses = np.einsum("nb,bf->nf", early.amplitude, weights, optimize=False)
-    spectra = responses(early.direction, window) * (pulses * np.exp(-2j * np.pi * turns))[:, None]
-    pieces = scipy.fft.irfft(spectra.astype(np.complex64), n=window, axis=2, workers=1)
+    pieces, first = arrival_pieces(spectra, at)
     out = np.zeros((pieces.shape[1], n_samples + window), np.float32)
+    for piece, start in zip(pieces, first, strict=True):
+        if start < n_samples:
+            out[:, start : start + window] += piece
     shift = window // 2 if delayed else 0  # to time 0 of `out`, which begins half a window early
-    for piece, first in zip(pieces, whole, strict=True):
-        if first < n_samples:
-            out[:, first : first + window] += piece
     return np.ascontiguousarray(out[:, shift : shift + n_samples])
+
+
+def arrival_spectra(
+    early: Early, responses: Responses, *, sample_rate: int, window: int
+) -> NDArray[np.complexfloating]:
+    """Every arrival by itself, as if at time 0. Shape: [n, channels, window / 2 + 1]."""
+    pulses = np.zeros((len(early.amplitude), window // 2 + 1))
+    for amplitude, weights in zip(
+        early.amplitude.T, _weights(sample_rate, window, early.band_hz), strict=True
+    ):
+        pulses += amplitude[:, None] * weights
+    return np.asarray(responses(early.direction, window) * pulses[:, None])
+
+
+def arrival_pieces(
+    spectra: NDArray[np.complexfloating], at: NDArray[np.float64]
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Arrivals of `arrival_spectra` at times in samples, each in its window.
+
+    Returns:
+        Windows [n, channels, window], and how much later than half a window before time 0 each
+        begins, in samples.
+    """
+    window = 2 * (spectra.shape[2] - 1)
+    first = np.floor(at).astype(np.int64)
+    turns = np.arange(window // 2 + 1) / window * ((at - first) + window // 2)[:, None]
+    placed = (spectra * np.exp(-2j * np.pi * turns)[:, None]).astype(np.complex64)
+    return scipy.fft.irfft(placed, n=window, axis=2, workers=1), first
 
 
 @lru_cache(maxsize=16)

@@ -17,7 +17,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from scenesynth.acoustics.early import Early, sum_of_early, window_length
+from scenesynth.acoustics.early import (
+    Early,
+    arrival_pieces,
+    arrival_spectra,
+    sum_of_early,
+    window_length,
+)
 from scenesynth.acoustics.highpass import highpass
 from scenesynth.acoustics.receivers import Blocks, Receiver
 from scenesynth.acoustics.response import Response
@@ -128,3 +134,70 @@ def direct_sound(
         for responses in (ambisonics, *(receiver.responses for receiver in receivers))
     ]
     return highpass(np.concatenate(parts), n_samples, highpass_hz, sample_rate)
+
+
+def direct_sounds(
+    earlies: Sequence[Early],
+    receivers: Sequence[Receiver],
+    *,
+    order: int,
+    sample_rate: int,
+    n_samples: int,
+    highpass_hz: float,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Direct sounds alone, each as if it were the only one, in the channels of a layout.
+
+    Args:
+        earlies: of responses between many places of an emitter and a listener.
+        order: of the Ambisonic channels.
+
+    Returns:
+        At time 0, which is half a window late [n, channels, window], and at the times at which they
+        arrive [n, channels, n_samples].
+    """
+    window = direct_window(sample_rate)
+    together = _directs(earlies)
+    at = together.delay_s * sample_rate
+    undelayed: list[NDArray[np.float32]] = []
+    delayed: list[NDArray[np.float32]] = []
+    for responses in (_pressure, *(receiver.responses for receiver in receivers)):
+        spectra = arrival_spectra(together, responses, sample_rate=sample_rate, window=window)
+        for parts, channels in (
+            (undelayed, arrival_pieces(spectra, np.zeros(len(at)))[0]),
+            (delayed, _placed(*arrival_pieces(spectra, at), n_samples)),
+        ):
+            rows = channels.reshape(-1, channels.shape[2])
+            filtered = highpass(rows, rows.shape[1], highpass_hz, sample_rate)
+            parts.append(filtered.reshape(channels.shape))
+    gains = spherical_harmonics(together.direction, order).astype(np.float32)[:, :, None]
+    for parts in (undelayed, delayed):
+        parts[0] = gains * parts[0]
+    return np.concatenate(undelayed, axis=1), np.concatenate(delayed, axis=1)
+
+
+def _pressure(direction: NDArray[np.float64], window: int) -> NDArray[np.complexfloating]:
+    """Responses of the pressure, which is the same from everywhere."""
+    return np.broadcast_to(np.complex64(1), (len(direction), 1, window // 2 + 1))
+
+
+def _directs(earlies: Sequence[Early]) -> Early:
+    """The direct sounds of all of them."""
+    each = [early.direct for early in earlies]
+    return replace(
+        each[0],
+        delay_s=np.concatenate([early.delay_s for early in each]),
+        direction=np.concatenate([early.direction for early in each]),
+        amplitude=np.concatenate([early.amplitude for early in each]),
+    )
+
+
+def _placed(
+    pieces: NDArray[np.float32], first: NDArray[np.int64], n_samples: int
+) -> NDArray[np.float32]:
+    """Windows of `arrival_pieces` from time 0 on. Shape: [n, channels, n_samples]."""
+    n, n_channels, window = pieces.shape
+    out = np.zeros((n, n_channels, n_samples + window), np.float32)
+    for row, piece, start in zip(out, pieces, first, strict=True):
+        if start < n_samples:
+            row[:, start : start + window] = piece
+    return np.ascontiguousarray(out[:, :, window // 2 : window // 2 + n_samples])

@@ -143,10 +143,7 @@ def receiver_of(
         ConfigError: a head that is not at hand, or has another content.
     """
     if item.array is not None:
-        speed_mps = round(air.speed_of_sound_mps / SPEED_STEP_MPS) * SPEED_STEP_MPS
-        mixer = _array_mixer(item.array, order, sample_rate, speed_mps)
-        responses = _array_responses(item.array, sample_rate, air.speed_of_sound_mps)
-        return _receiver(responses, mixer, sample_rate)
+        return _microphones(item.array, order, sample_rate, air.speed_of_sound_mps)
     return _ears(head, order, sample_rate)
 
 
@@ -160,6 +157,13 @@ def _ears(head: AssetRef | None, order: int, sample_rate: int) -> Receiver:
 
     mixer = _design(responses, order, sample_rate, EARS_CUT_ON_HZ)
     return _receiver(responses, mixer, sample_rate)
+
+
+@lru_cache(maxsize=8)
+def _microphones(array: MicArray, order: int, sample_rate: int, speed_mps: float) -> Receiver:
+    rounded_mps = round(speed_mps / SPEED_STEP_MPS) * SPEED_STEP_MPS
+    mixer = _array_mixer(array, order, sample_rate, rounded_mps)
+    return _receiver(_array_responses(array, sample_rate, speed_mps), mixer, sample_rate)
 
 
 def _array_responses(array: MicArray, sample_rate: int, speed_mps: float) -> Responses:

@@ -64,13 +64,17 @@ def preview(uri: str, scene: int | None, n_random: int | None, seed: int, out: P
     direction of every event as a band under the direction that is ESTIMATED FROM THE RENDERED
     AUDIO as points. The estimate uses onsets, where the direct sound comes before its
     reflections. Where noise or reverberation is strong, points are small and pale, and the
-    picture says so.
+    picture says so. Of several formats the one that tells most of directions is shown: Ambisonics
+    before microphones before ears. Of ears it is the lateral angle alone, so it stands in front
+    and, as a ring, behind (docs/preview.md).
 
-    The wav holds the audio as rendered, first-order Ambisonics as AmbiX (W, Y, Z, X). Only where
-    its peak is above full scale, one gain for all channels is applied, and said.
+    A wav per format holds the audio as rendered, Ambisonics as AmbiX (W, Y, Z, X, ...), and
+    ID.listen.wav two channels for headphones. Only where a peak is above full scale, one gain for
+    all channels is applied, and said.
 
     This works on a dataset that is still being rendered, too: finished shards are shown.
     """
+    from scenesynth.pipeline.formats import format_of
     from scenesynth.preview.files import write_preview
     from scenesynth.store.reader import open_dataset
 
@@ -88,9 +92,10 @@ def preview(uri: str, scene: int | None, n_random: int | None, seed: int, out: P
         numbers = [_number_of(dataset, scene)]
     else:
         numbers = _draw(len(dataset), n_random or DEFAULT_SCENES, seed)
+    formats = {stored.name: format_of(stored) for stored in dataset.info.formats}
     for number in numbers:
         shown = dataset[number]
-        written = write_preview(shown, folder)
+        written = write_preview(shown, folder, formats)
         click.echo(f"{shown.id}  {written.picture}")
         for line in written.lines:
             click.echo(f"  {line}")

@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from scenesynth.preview.text import direction, drawable, number
+from scenesynth.preview.text import direction, drawable, number, told
 from scenesynth.preview.view import Sounding, View
 
 INK = "#222222"
@@ -15,21 +15,21 @@ QUIET = "#6A6A6A"
 SNR = "Target / noise (SNR)"
 MAX_DIRECTIONS = 6
 MAX_DOUBTS = 3
-ROWS = 20  # lines of text that fit: 5 ratios, 3 for T60, 8 for directions, notes and gaps
+ROWS = 23  # lines of text that fit: 5 ratios, 3 for T60, 8 for directions, 6 notes, and gaps
 
 
-def draw_facts(axes: Axes, view: View, export: str) -> None:
+def draw_facts(axes: Axes, view: View, exports: Sequence[str]) -> None:
     """Ratios and acoustics, T60 per band, and label against estimate per event.
 
     Args:
-        export: what was done to the wav, in words.
+        exports: what wavs were made of and how, in words.
     """
     axes.set_axis_off()
     axes.set(xlim=(0, 1), ylim=(ROWS, 0))
     y = _draw_ratios(axes, view, 0.6)
     y = _draw_t60(axes, view, y + 0.6)
     y = _draw_directions(axes, view, y + 0.6)
-    for note in [*_doubts(view), f"wav: {export}"]:
+    for note in [*_limits(view), *_doubts(view), *exports]:
         _cell(axes, 0, y, note, color=QUIET, fontsize=8.5)
         y += 0.9
 
@@ -102,7 +102,7 @@ def _bands_row(
 
 def _draw_directions(axes: Axes, view: View, y: float) -> float:
     labelled = _labelled(view)
-    columns = [(0.0, "Direct path", "left"), (0.34, "label", "left"), (0.6, "from audio", "left")]
+    columns = [(0.0, "Direct path", "left"), (0.34, "label", "left"), (0.6, _source(view), "left")]
     _heads(axes, y, [*columns, (1.0, "error", "right")])
     for n, sounding in enumerate(labelled[:MAX_DIRECTIONS], start=1):
         _draw_direction_row(axes, sounding, y + n)
@@ -112,6 +112,11 @@ def _draw_directions(axes: Axes, view: View, y: float) -> float:
     return y + min(len(labelled), MAX_DIRECTIONS) + (2 if hidden > 0 else 1)
 
 
+def _source(view: View) -> str:
+    told_of_label = view.directions is not None and view.directions.reach == "side"
+    return "from audio (of label)" if told_of_label else "from audio"
+
+
 def _draw_direction_row(axes: Axes, sounding: Sounding, y: float) -> None:
     _cell(axes, 0, y, drawable(sounding.name, 18), color=sounding.colour, weight="bold")
     estimate = sounding.estimate
@@ -119,12 +124,25 @@ def _draw_direction_row(axes: Axes, sounding: Sounding, y: float) -> None:
         columns = sounding.columns
         label = direction(columns["azimuth_start_deg"], columns["elevation_start_deg"])
         _cell(axes, 0.34, y, label)
-        _cell(axes, 0.6, y, sounding.no_estimate, color=QUIET)
+        _cell(axes, 0.6, y, drawable(sounding.no_estimate, 30), color=QUIET)
         return
     mark = "*" if estimate.doubt else ""
     _cell(axes, 0.34, y, direction(*estimate.label_deg))
-    _cell(axes, 0.6, y, direction(*estimate.estimated_deg))
+    found = told(estimate.estimated_deg, estimate.reach)
+    if estimate.reach == "side":
+        found += f" (of {number(estimate.told_deg[0], '°', 0, True)})"
+    _cell(axes, 0.6, y, found)
     _cell(axes, 1.0, y, number(estimate.error_deg, "°") + mark, ha="right")
+
+
+def _limits(view: View) -> list[str]:
+    """What the shown format cannot tell."""
+    name = drawable(view.format.name, 20)
+    if view.directions is None or view.directions.reach == "all":
+        return []
+    if view.directions.reach == "upper":
+        return [f"{name} takes up for down: elevations are compared without their sign"]
+    return [f"{name} tells lateral angles alone: front and back, up and down are alike"]
 
 
 def _doubts(view: View) -> list[str]:

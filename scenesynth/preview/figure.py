@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib.style
@@ -19,7 +20,6 @@ from scenesynth.preview.over_time import (
 from scenesynth.preview.plan import draw_plan
 from scenesynth.preview.text import FONT, drawable
 from scenesynth.preview.view import View
-from scenesynth.spatial.formats import parse_format
 
 SIZE_INCHES = (16.0, 10.6)
 DPI = 100
@@ -37,18 +37,18 @@ STYLE = {
 }
 
 
-def write_picture(path: Path, view: View, export: str) -> None:
+def write_picture(path: Path, view: View, exports: Sequence[str]) -> None:
     """Draw `view` and write it as PNG.
 
     Args:
-        export: what was done to the wav, in words, for the picture.
+        exports: what wavs were made of and how, in words, for the picture.
     """
     # The default style first: a user's matplotlibrc must not change what a picture looks like.
     with matplotlib.style.context(["default", STYLE]):
-        _figure(view, export).savefig(path, dpi=DPI)
+        _figure(view, exports).savefig(path, dpi=DPI)
 
 
-def _figure(view: View, export: str) -> Figure:
+def _figure(view: View, exports: Sequence[str]) -> Figure:
     figure = Figure(figsize=SIZE_INCHES, dpi=DPI)
     canvas = FigureCanvasAgg(figure)
     left = figure.add_gridspec(
@@ -67,7 +67,7 @@ def _figure(view: View, export: str) -> Figure:
     _draw_head(figure, view)
     over_time = [figure.add_subplot(right[0])]
     over_time += [figure.add_subplot(right[n], sharex=over_time[0]) for n in range(1, 5)]
-    channel_names = parse_format(view.format).channel_names
+    channel_names = view.format.channel_names
     draw_events(over_time[0], view)
     draw_waveforms(over_time[1], view, channel_names)
     draw_spectrogram(over_time[2], view, channel_names[0])
@@ -75,7 +75,7 @@ def _figure(view: View, export: str) -> Figure:
         draw_direction(over_time[3 + part], view, part)
         over_time[3 + part].set_title(_direction_title(name, view), loc="left")
     _share_time(over_time, view.duration_s)
-    draw_facts(figure.add_subplot(left[1]), view, export)
+    draw_facts(figure.add_subplot(left[1]), view, exports)
     draw_plan(figure.add_subplot(left[0]), view, canvas.get_renderer())
     return figure
 
@@ -90,19 +90,33 @@ def _draw_head(figure: Figure, view: View) -> None:
     parts = [
         f"recipe {drawable(origin.recipe, 40)}" if origin.recipe else "",
         f"split {drawable(origin.split)}, seed {origin.seed}, scene {origin.index}",
-        f"{view.format}, {view.duration_s:g} s at {view.sample_rate / 1000:g} kHz",
+        f"{view.duration_s:g} s at {view.sample_rate / 1000:g} kHz",
+        f"shown: {_formats(view)}",
         f"drawn again {origin.attempt} times" if origin.attempt else "",
     ]
     text = "    ".join(part for part in parts if part)
     figure.text(0.045, 0.938, text, fontsize=10, color="#555555", parse_math=False)
 
 
+def _formats(view: View) -> str:
+    """The format that is shown, and the others."""
+    others = ", ".join(view.others)
+    return drawable(view.format.name + (f" (also there: {others})" if others else ""), 60)
+
+
 def _direction_title(name: str, view: View) -> str:
     if view.directions is None:
-        return f"{name} as labelled ({view.format} holds no direction)"
+        return drawable(f"{name} as labelled ({view.no_directions})", 90)
+    if view.directions.reach == "side":
+        if name == "Azimuth":
+            return (
+                f"{name}: labels (bands; thin: their lateral angle), audio (points; rings: behind)"
+            )
+        return f"{name} as labelled ({drawable(view.format.name, 20)} tells none)"
     if name == "Azimuth":
         return f"{name}: labels (bands; noise dashed), onsets in the audio (points; pale = diffuse)"
-    return f"{name}, likewise"
+    both = " (points: up and down are alike)" if view.directions.reach == "upper" else ""
+    return f"{name}, likewise{both}"
 
 
 def _share_time(axes: list[Axes], duration_s: float) -> None:

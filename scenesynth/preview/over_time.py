@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import hann
 
-from scenesynth.preview.directions import to_angles
+from scenesynth.preview.directions import Directions, to_angles, to_vectors
+from scenesynth.preview.reach import as_told
 from scenesynth.preview.text import MINUS, drawable, number
 from scenesynth.preview.view import NOISE_COLOUR, Sounding, View
 
@@ -53,7 +54,11 @@ def draw_waveforms(axes: Axes, view: View, channel_names: tuple[str, ...]) -> No
             times, low - n * step, high - n * step, color=INK if n == 0 else "#6F6F6F", lw=0.3
         )
     axes.set(ylim=(-(len(shown) - 1) * step - 1.1 * peak, 1.1 * peak))
-    axes.set_yticks([-n * step for n in range(len(shown))], channel_names[: len(shown)])
+    axes.set_yticks(
+        [-n * step for n in range(len(shown))],
+        [drawable(name, 10) for name in channel_names[: len(shown)]],
+        parse_math=False,
+    )
     loudness = 20 * np.log10(max(float(np.sqrt(np.mean(shown[0] ** 2))), 1e-12))
     hidden = len(view.audio) - len(shown)
     axes.set_title(
@@ -129,21 +134,9 @@ def draw_direction(axes: Axes, view: View, part: int) -> None:
     """
     for sounding in view.soundings:
         degrees = (sounding.azimuth_deg, sounding.elevation_deg)[part]
-        _draw_label_line(axes, sounding, degrees, view)
+        _draw_label_line(axes, sounding, degrees)
     if view.directions is not None:
-        angle = to_angles(view.directions.vectors)[part]
-        weight, confidence = view.directions.weight, view.directions.confidence
-        loud = weight > 1e-3 * weight.max(initial=0.0)
-        times = (np.arange(len(angle)) + 0.5) * view.directions.hop_s
-        decibels = 20 * np.log10(weight[loud] / weight.max(initial=1e-30))
-        axes.scatter(
-            times[loud],
-            angle[loud],
-            s=np.interp(decibels, [-40, 0], [4, 34]),
-            c=[(0.0, 0.0, 0.0, alpha) for alpha in np.clip(confidence[loud], 0.08, 0.9)],
-            lw=0,
-            zorder=5,
-        )
+        _draw_estimates(axes, view, view.directions, part)
     axes.grid(color="#E6E6E6", lw=0.6)
     axes.set_axisbelow(True)
     if part == 0:
@@ -156,8 +149,52 @@ def draw_direction(axes: Axes, view: View, part: int) -> None:
         axes.set_yticklabels(["up +90°", "+45°", "level 0°", f"{MINUS}45°", f"down {MINUS}90°"])
 
 
+def _draw_estimates(axes: Axes, view: View, found: Directions, part: int) -> None:
+    """What the audio tells; of a lateral angle both azimuths that it stands for."""
+    angle = to_angles(found.vectors)[part]
+    if found.reach == "side":
+        if part == 1:
+            return
+        for sounding in view.soundings:
+            _draw_lateral(axes, sounding)
+        behind = np.where(angle < 0, -180 - angle, 180 - angle)
+        _draw_points(axes, found, behind, hollow=True)
+    _draw_points(axes, found, angle)
+    if found.reach == "upper" and part == 1:
+        _draw_points(axes, found, -angle)
+
+
+def _draw_lateral(axes: Axes, sounding: Sounding) -> None:
+    vectors = as_told(to_vectors(sounding.azimuth_deg, sounding.elevation_deg), "side")
+    if sounding.role != "noise":
+        _draw_label_line(axes, sounding, to_angles(vectors)[0], lw=1.2, alpha=1.0)
+
+
+def _draw_points(
+    axes: Axes, found: Directions, angle: NDArray[np.float64], *, hollow: bool = False
+) -> None:
+    weight, confidence = found.weight, found.confidence
+    loud = weight > 1e-3 * weight.max(initial=0.0)
+    decibels = 20 * np.log10(weight[loud] / weight.max(initial=1e-30))
+    inks = [(0.0, 0.0, 0.0, alpha) for alpha in np.clip(confidence[loud], 0.08, 0.9)]
+    axes.scatter(
+        ((np.arange(len(angle)) + 0.5) * found.hop_s)[loud],
+        angle[loud],
+        s=np.interp(decibels, [-40, 0], [4, 34]),
+        facecolors="none" if hollow else inks,
+        edgecolors=inks if hollow else "none",
+        lw=0.7 if hollow else 0,
+        zorder=5,
+    )
+
+
 def _draw_label_line(
-    axes: Axes, sounding: Sounding, degrees: NDArray[np.float64], view: View
+    axes: Axes,
+    sounding: Sounding,
+    degrees: NDArray[np.float64],
+    *,
+    lw: float = 6,
+    alpha: float = 0.6,
 ) -> None:
     edges = np.arange(len(degrees) + 1) * 0.1
     wrapped = np.abs(np.diff(degrees, prepend=degrees[0])) > 180
@@ -170,7 +207,7 @@ def _draw_label_line(
                 np.append(edges[segment], edges[segment[-1] + 1]),
                 baseline=None,
                 color=NOISE_COLOUR if noise else sounding.colour,
-                lw=1 if noise else 6,
+                lw=1 if noise else lw,
                 ls="--" if noise else "-",
-                alpha=0.8 if noise else 0.6,
+                alpha=0.8 if noise else alpha,
             )

@@ -19,6 +19,8 @@ from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 from numpy.typing import ArrayLike, NDArray
 
+from scenesynth.preview.reach import Reach
+
 FONT = "DejaVu Sans"  # ships with matplotlib, so a picture looks the same everywhere
 EN_DASH, MINUS, TIMES = "\N{EN DASH}", "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
 INFINITY = "\N{INFINITY}"
@@ -53,9 +55,19 @@ def number(value: float | None, unit: str = "", digits: int = 1, sign: bool = Fa
     return f"{text}{unit if unit == '°' or not unit else f' {unit}'}"
 
 
-def direction(azimuth_deg: float, elevation_deg: float) -> str:
+def direction(azimuth_deg: float | None, elevation_deg: float | None) -> str:
     """A direction, such as `az +34° el −3°`."""
     return f"az {number(azimuth_deg, '°', 0, True)} el {number(elevation_deg, '°', 0, True)}"
+
+
+def told(angles_deg: tuple[float, float], reach: Reach) -> str:
+    """A direction as far as a format tells it, such as `lateral +34°`."""
+    azimuth_deg, elevation_deg = angles_deg
+    if reach == "side":
+        return f"lateral {number(azimuth_deg, '°', 0, True)}"
+    if reach == "upper":
+        return f"az {number(azimuth_deg, '°', 0, True)} el ±{number(elevation_deg, '°', 0)}"
+    return direction(azimuth_deg, elevation_deg)
 
 
 def place_labels(

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scenesynth.acoustics.receivers import DEFAULT_HEAD
+from scenesynth.errors import ConfigError
 from scenesynth.preview.directions import (
     Directions,
     estimate_directions,
     to_angles,
     to_vectors,
 )
+from scenesynth.preview.reach import ORDER, Reach, as_told, reach_of
 from scenesynth.preview.text import number
 from scenesynth.render.labels import FRAME_HOP_S, Frames, frames
 from scenesynth.scene.geometry import great_circle_deg
 from scenesynth.scene.spec import SceneSpec
+from scenesynth.spatial.formats import Format, parse_format
 from scenesynth.store.schema import Scene
 
 # Okabe & Ito (2008), told apart by colour-blind readers; its yellow is too pale on white.
@@ -37,13 +42,17 @@ class Estimate:
     """The direct path's direction over an event, from the audio, beside its label.
 
     Attributes:
-        label_deg, estimated_deg: azimuth and elevation, weighted alike over the event.
-        error_deg: great-circle angle between the two.
+        label_deg: azimuth and elevation, weighted over the event as the estimate is.
+        told_deg: what the format can tell of them (`reach.as_told`).
+        estimated_deg: azimuth and elevation of the same kind, from the audio.
+        error_deg: great-circle angle between the last two.
         confidence: 1 where all onsets agree, 0 in a diffuse field.
         doubt: why the estimate may be off ("" where nothing speaks against it).
     """
 
+    reach: Reach
     label_deg: tuple[float, float]
+    told_deg: tuple[float, float]
     estimated_deg: tuple[float, float]
     error_deg: float
     confidence: float
@@ -79,17 +88,20 @@ class View:
     """All that a picture and a line of text say about a scene.
 
     Attributes:
-        format: the format whose audio is shown, the most directional one.
+        format: the format whose audio is shown, the one that tells most of directions.
+        others: names of the formats that are not shown.
         audio: float32 [channels, samples].
-        directions: None where `format` has no first-order channels.
+        directions: None where there are none to be had, for the reason `no_directions`.
     """
 
     spec: SceneSpec
     row: Mapping[str, Any]
-    format: str
+    format: Format
+    others: tuple[str, ...]
     audio: NDArray[np.float32]
     soundings: tuple[Sounding, ...]
     directions: Directions | None
+    no_directions: str
 
     @property
     def id(self) -> str:
@@ -104,27 +116,62 @@ class View:
         return self.spec.duration_s
 
 
-def view_of(scene: Scene) -> View:
-    """What a picture shows of `scene`; directions are estimated from its audio here."""
+def formats_of(
+    scene: Scene, known: Mapping[str, Format] = MappingProxyType({})
+) -> Mapping[str, Format]:
+    """The formats of a scene's audio: those of its dataset, and what their names say of others."""
+    return {name: known.get(name) or parse_format(name) for name in scene.audio_by_format}
+
+
+def view_of(scene: Scene, known: Mapping[str, Format] = MappingProxyType({})) -> View:
+    """What a picture shows of `scene`; directions are estimated from its audio here.
+
+    Args:
+        known: the dataset's formats by name; microphones are known by them alone.
+    """
     spec = SceneSpec.from_json(scene.spec_json)
-    name = max(scene.audio_by_format, key=lambda name: scene.audio_by_format[name].shape[0])
-    audio = scene.audio_by_format[name]
-    directional = name == "foa" or name.startswith("hoa")
-    directions = None
-    if directional:
-        directions = estimate_directions(audio[:4], spec.sample_rate, FRAME_HOP_S)
+    formats = formats_of(scene, known)
+    shown = min(formats.values(), key=_directional)
+    audio = scene.audio_by_format[shown.name]
+    directions, why_not = _directions(audio, shown, spec)
     return View(
         spec=spec,
         row=scene.row,
-        format=name,
+        format=shown,
+        others=tuple(name for name in formats if name != shown.name),
         audio=audio,
-        soundings=_soundings(scene.events, spec, directions),
+        soundings=_soundings(scene.events, spec, directions, why_not),
         directions=directions,
+        no_directions=why_not,
     )
 
 
+def _directional(item: Format) -> tuple[int, int, int]:
+    """Sorts formats that tell more of directions first; among equals Ambisonics, then arrays."""
+    kinds = ("ambisonics", "array", "binaural")
+    return ORDER.index(reach_of(item)), kinds.index(item.kind), -item.n_channels
+
+
+def _directions(
+    audio: NDArray[np.float32], item: Format, spec: SceneSpec
+) -> tuple[Directions | None, str]:
+    """Estimates, or why there are none."""
+    if reach_of(item) == "none":
+        return None, f"{item.name} {'tells' if item.array else 'holds'} no direction"
+    try:
+        found = estimate_directions(
+            audio, spec.sample_rate, FRAME_HOP_S, item, head=spec.head, air=spec.air
+        )
+    except ConfigError:  # a user's head stays on his machine; the picture needs no head
+        return None, f"head {spec.head.id if spec.head else DEFAULT_HEAD} is not at hand"
+    return found, ""
+
+
 def _soundings(
-    events: Sequence[Mapping[str, Any]], spec: SceneSpec, directions: Directions | None
+    events: Sequence[Mapping[str, Any]],
+    spec: SceneSpec,
+    directions: Directions | None,
+    why_not: str,
 ) -> tuple[Sounding, ...]:
     colours = _colours(events)
     labelled = frames(events, spec.n_samples, spec.sample_rate)
@@ -147,7 +194,7 @@ def _soundings(
             elevation_deg=labelled.elevation_deg[n],
             columns=event,
             estimate=estimates[n],
-            no_estimate="mono holds no direction" if directions is None else "no clear onset",
+            no_estimate=why_not or "no clear onset",
         )
         for n, event in enumerate(events)
     )
@@ -165,23 +212,28 @@ def _estimate(
 ) -> Estimate | None:
     """Estimate over the frames where event `n` sounds alone.
 
-    Where those hold no onset, over its first frames, whose onsets are its own if any are.
+    Where those hold no onset, over its first frames, whose onsets are its own if any are. The frame
+    in which an event begins counts, even where it sounds for less than half of it.
     """
-    own = labelled.active[n]
+    own = _with_onset(n, events, labelled)
     alone = own & ~_others_active(n, events, labelled)
     first = own & (np.cumsum(own) <= FIRST_FRAMES)
     mask = alone if directions.weight[alone].sum() > 0 else first
-    weight = directions.weight[mask]
-    if weight.sum() <= 0:
-        return None
-    label_vectors = to_vectors(labelled.azimuth_deg[n, mask], labelled.elevation_deg[n, mask])
-    labels = weight @ label_vectors
+    weight, reach = directions.weight[mask], directions.reach
+    active = np.flatnonzero(labelled.active[n])
+    at = np.clip(np.flatnonzero(mask), active[0], active[-1])
+    label_vectors = to_vectors(labelled.azimuth_deg[n, at], labelled.elevation_deg[n, at])
     seen = directions.vectors[mask].sum(axis=0)
+    if not seen.any() or not np.isfinite(label_vectors).all():
+        return None
+    told = weight @ as_told(label_vectors, reach)
     confidence = float(np.linalg.norm(seen) / weight.sum())
     return Estimate(
-        label_deg=_pair(labels),
+        reach=reach,
+        label_deg=_pair(weight @ label_vectors),
+        told_deg=_pair(told),
         estimated_deg=_pair(seen),
-        error_deg=great_circle_deg(tuple(labels), tuple(seen)),
+        error_deg=great_circle_deg(tuple(told), tuple(seen)),
         confidence=confidence,
         doubt=_doubt(events[n], mask is first, confidence),
     )
@@ -195,13 +247,23 @@ def _pair(vector: Array) -> tuple[float, float]:
 def _others_active(
     n: int, events: Sequence[Mapping[str, Any]], labelled: Frames
 ) -> NDArray[np.bool_]:
-    """Frames in which another emitter's event is active; noise is always there and not counted."""
+    """Frames in which another emitter's event sounds; noise is always there and not counted."""
     others = [
         m
         for m, event in enumerate(events)
         if event["role"] != "noise" and event["emitter"] != events[n]["emitter"]
     ]
-    return np.asarray(labelled.active[others].any(axis=0))
+    sounding = np.zeros(labelled.active.shape[1], np.bool_)
+    for m in others:
+        sounding |= _with_onset(m, events, labelled)
+    return sounding
+
+
+def _with_onset(n: int, events: Sequence[Mapping[str, Any]], labelled: Frames) -> NDArray[np.bool_]:
+    """Frames in which event `n` is active, and the one in which it begins."""
+    sounding: NDArray[np.bool_] = labelled.active[n].copy()
+    sounding[min(int(events[n]["wet_onset_s"] / labelled.hop_s), len(sounding) - 1)] = True
+    return sounding
 
 
 def _doubt(event: Mapping[str, Any], overlapped: bool, confidence: float) -> str:

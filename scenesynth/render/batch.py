@@ -72,7 +72,8 @@ def render_scenes(
         One per spec; where the content of a scene is at fault, the error in its place.
 
     Raises:
-        ConfigError: an unknown format, a device that is not there, something that moves, or stems.
+        ConfigError: an unknown format, a device that is not there, something that moves, diffuse
+            noise, or stems.
     """
     if stems:
         raise ConfigError(
@@ -104,9 +105,13 @@ def works_of(specs: Sequence[SceneSpec], outputs: Sequence[Format]) -> list[Work
     """Scenes to begin with.
 
     Raises:
-        ConfigError: a format that no device renders, or something that moves.
+        ConfigError: a format that no device renders, something that moves, or diffuse noise.
     """
     for spec in specs:
+        if spec.diffuse:
+            raise ConfigError(
+                f"scene {spec.id}: diffuse noise is rendered on the CPU alone; use device='cpu'"
+            )
         for emitter in spec.emitters:
             if moves(emitter, spec):
                 raise ConfigError(

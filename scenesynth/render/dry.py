@@ -50,14 +50,14 @@ def dry_signal(
             f"not finite; remove or repair it"
         )
     played = part * np.float32(event.gain)
-    fade_in = _ramp(event.fade_in_s, len(played), sample_rate)
-    fade_out = _ramp(event.fade_out_s, len(played), sample_rate)
+    fade_in = ramp(event.fade_in_s, len(played), sample_rate)
+    fade_out = ramp(event.fade_out_s, len(played), sample_rate)
     played[: len(fade_in)] *= fade_in
     played[len(played) - len(fade_out) :] *= fade_out[::-1]
     return played
 
 
-def _ramp(duration_s: float, longest: int, sample_rate: int) -> NDArray[np.float32]:
+def ramp(duration_s: float, longest: int, sample_rate: int) -> NDArray[np.float32]:
     """Rising line through (k + 1/2) / n. Shape: [n], n <= `longest`."""
     n = min(round(duration_s * sample_rate), longest)
     return ((np.arange(n) + 0.5) / max(n, 1)).astype(np.float32)

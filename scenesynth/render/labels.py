@@ -49,7 +49,10 @@ class Times:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frames:
-    """Dense activity and directions. Shapes: [events, frames]; NaN where an event is not active."""
+    """Dense activity and directions. Shapes: [events, frames].
+
+    Directions are NaN where an event is not active, and of diffuse noise, which has none.
+    """
 
     hop_s: float
     active: NDArray[np.bool_]
@@ -169,8 +172,8 @@ def frames(
             where[:, n, start:stop] = np.stack(_directions(entries, middles_s))
             continue
         for axis, column in enumerate(("azimuth", "elevation")):
-            where[axis, n, start:stop] = row[f"{column}_start_deg"]
-        where[2, n, start:stop] = row["distance_start_m"]
+            where[axis, n, start:stop] = _or_nan(row[f"{column}_start_deg"])
+        where[2, n, start:stop] = _or_nan(row["distance_start_m"])
     return Frames(
         hop_s=hop_s,
         active=active,
@@ -178,6 +181,10 @@ def frames(
         elevation_deg=where[1],
         distance_m=where[2],
     )
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def _directions(

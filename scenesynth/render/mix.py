@@ -25,7 +25,7 @@ from scenesynth.render.convolve import (
 from scenesynth.render.energy import Energy
 from scenesynth.render.labels import Times
 from scenesynth.render.levels import Span, gain_for_ratio, ratio_db, union_span
-from scenesynth.scene.spec import ROLES, Emitter, Event, Role, SceneSpec
+from scenesynth.scene.spec import ROLES, DiffuseField, Emitter, Event, Role, SceneSpec
 
 N_REFERENCE_CHANNELS = {"omni": 1, "all_channels": 4}
 """Channels whose energies make the requested ratio. GRAM sums over first-order Ambisonics."""
@@ -38,14 +38,15 @@ class Sound:
     """One event at the listener, before the gain of its role.
 
     Attributes:
+        emitter, event: both the field itself, where noise is diffuse; there is no response then.
         heard: its channels.
         wet: pressure at the listener (W), with what outlasts the scene.
         energy: of `wet`.
     """
 
-    emitter: Emitter
-    event: Event
-    response: Response
+    emitter: Emitter | DiffuseField
+    event: Event | DiffuseField
+    response: Response | None
     heard: Convolved | Rendered
     wet: Wet
     energy: Energy

@@ -5,7 +5,12 @@ triangular windows w_k that add up to one
 
     y = sum over k of h_k * (w_k x)
 
-is what a listener hears, up to how fast responses change between nodes. They lie so close that
+is what a listener hears, up to how fast responses change between nodes. Where the emitter stands
+and only the listener moves or turns, the windows belong to what arrives, late sound included:
+
+    y = sum over k of w_k (h_k * x)
+
+Where both move, responses follow the emission. Nodes lie so close that
 neither end has moved by more than `STEP_M` and the direction by more than `STEP_DEG`. Cross-fading
 two responses is right for reflections, of which there are many; for the direct sound it would be a
 comb filter. That one goes its own way: the input is delayed by the travel time at every sample
@@ -18,7 +23,7 @@ Deliberately absent: Doppler shifts of reflections; those are cross-faded.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
@@ -29,13 +34,13 @@ from numpy.typing import NDArray
 
 from scenesynth.acoustics.engines import receivers_of, respond_along
 from scenesynth.acoustics.parts import Part, Parts, early_and_late, parts_by_time
-from scenesynth.acoustics.project import direct_sound, direct_window
+from scenesynth.acoustics.project import direct_sounds
 from scenesynth.acoustics.response import Response
 from scenesynth.jit import kernel
 from scenesynth.render.convolve import Wet
 from scenesynth.render.mix import Rendered
 from scenesynth.scene.motion import Path, angles_rad, heard, lengths, travel_s
-from scenesynth.scene.spec import Emitter, SceneSpec
+from scenesynth.scene.spec import Emitter, Event, SceneSpec
 from scenesynth.spatial.formats import Layout
 from scenesynth.timing import stage
 
@@ -43,12 +48,22 @@ STEP_M: Final = 0.05
 STEP_DEG: Final = 2.5
 
 _LOOK_S: Final = 0.01
-"""How often motion is looked at to place nodes, and travel times are found."""
+"""How often motion is looked at to place nodes."""
+
+_UNEVEN: Final = 0.1
+"""Fading evenly from node to node leaves the motion by at most this part of a step."""
+
+_DELAY_LOOK_S: Final = 0.001
+"""How often travel times are found; between them they go along straight lines, whose bends a tone
+would betray (-85 dB at 6 kHz, passing by at 4 m/s in 1 m)."""
 
 SINC_TAPS: Final = 64
 SINC_PHASES: Final = 256
 _SINC_SHAPE: Final = 9.0
 """Kaiser parameter: flat to 0.9 of Nyquist, -90 dB beyond the images."""
+
+_AT_ONCE: Final = 16
+"""Direct sounds that are made together, which bounds their memory."""
 
 Signal = NDArray[np.float32]
 
@@ -83,7 +98,15 @@ class Moving:
         speed_mps = spec.air.speed_of_sound_mps
         start_s = min(event.onset_s for event in emitter.events)
         stop_s = max(event.onset_s + event.duration_s for event in emitter.events)
-        emitted_s = node_times(*paths, start_s, min(stop_s, spec.duration_s), speed_mps)
+        if paths[0].stands:
+            stop_s += spec.response_s
+        emitted_s = node_times(
+            *paths,
+            start_s,
+            min(stop_s, spec.duration_s),
+            speed_mps,
+            directional=emitter.directivity != "omni",
+        )
         arrived_s = emitted_s + travel_s(*paths, emitted_s, speed_mps)
         poses = [
             (paths[0].pose(float(left)), paths[1].pose(float(came)))
@@ -91,6 +114,7 @@ class Moving:
         ]
         with stage("responses"):
             responses = respond_along(layout, spec, index, poses)
+        with stage("direct"):
             direct, rest = _parts(layout, spec, responses)
         return cls(
             spec=spec,
@@ -129,6 +153,17 @@ class Moving:
         """The response to what is emitted about a time."""
         return self.responses[int(np.argmin(np.abs(self.emitted_s - emitted_s)))]
 
+    def travel(self, event: Event) -> Callable[[float], float]:
+        """How long the direct sound of an event travels that leaves at a time, as it is rendered.
+
+        Without Doppler's effect it keeps the delay that the event begins with.
+        """
+        if self.spec.doppler:
+            return self.delay_s
+        onset = round(event.onset_s * self.spec.sample_rate)
+        kept_s = self.delay_s(onset / self.spec.sample_rate)
+        return lambda emitted_s: kept_s
+
     def delay_s(self, emitted_s: float) -> float:
         """Travel time of the direct sound that leaves at a time."""
         return float(travel_s(*self.paths, [emitted_s], self.spec.air.speed_of_sound_mps)[0])
@@ -143,14 +178,19 @@ class Moving:
 
     def _through(self, responses: Signal, dry: Signal, onset: int) -> Signal:
         """A dry signal through responses of all nodes. Shape: [channels, samples]."""
-        return moving_convolution(dry, responses, self.emitted_s * self.spec.sample_rate - onset)
+        rate = self.spec.sample_rate
+        if self.paths[0].stands:
+            return listening_convolution(dry, responses, self.arrived_s * rate - onset)
+        return moving_convolution(dry, responses, self.emitted_s * rate - onset)
 
     def _direct_sound(self, direct: Signal, dry: Signal, onset: int) -> Signal:
         """A dry signal, delayed by its travel, through direct sounds. Shape: [channels, n]."""
         rate = self.spec.sample_rate
-        delays = self._delays(onset, len(dry))
+        with stage("delay"):
+            delays = self._delays(onset, len(dry))
+            arriving = delayed(dry, delays)
         came_s = self.arrived_s if self.spec.doppler else self.emitted_s + delays[0] / rate
-        heard_of_it = moving_convolution(delayed(dry, delays), direct, came_s * rate - onset)
+        heard_of_it = moving_convolution(arriving, direct, came_s * rate - onset)
         return heard_of_it[:, direct.shape[2] // 2 :]
 
     def _delays(self, onset: int, n_dry: int) -> NDArray[np.float64]:
@@ -161,7 +201,7 @@ class Moving:
         if not self.spec.doppler:
             return np.full(n_dry + math.ceil(first_s * rate) + SINC_TAPS, first_s * rate)
         n = n_dry + math.ceil(last_s * rate) + SINC_TAPS
-        looks = np.arange(math.ceil(n / (_LOOK_S * rate)) + 1) * _LOOK_S
+        looks = np.arange(math.ceil(n / (_DELAY_LOOK_S * rate)) + 1) * _DELAY_LOOK_S
         delay_s = heard(*self.paths, start_s + looks, speed_mps).delay_s
         return np.interp(np.arange(n) / rate, looks, delay_s) * rate
 
@@ -184,51 +224,82 @@ def _parts(
     if len(early) < len(responses):
         return None, irs
     receivers = receivers_of(layout, spec)
-
-    def direct(n_samples: int, own_delay: bool) -> Signal:
-        return np.stack(
-            [
-                direct_sound(
-                    arrivals,
-                    receivers,
-                    order=layout.order,
-                    sample_rate=spec.sample_rate,
-                    n_samples=n_samples,
-                    highpass_hz=spec.highpass_hz,
-                    delayed=own_delay,
-                )
-                for arrivals in early
-            ]
+    undelayed = []
+    rest = np.empty_like(irs)
+    for first in range(0, len(early), _AT_ONCE):
+        some = slice(first, first + _AT_ONCE)
+        alone, arriving = direct_sounds(
+            early[some],
+            receivers,
+            order=layout.order,
+            sample_rate=spec.sample_rate,
+            n_samples=irs.shape[2],
+            highpass_hz=spec.highpass_hz,
         )
-
-    return direct(direct_window(spec.sample_rate), False), irs - direct(irs.shape[2], True)
+        undelayed.append(alone)
+        np.subtract(irs[some], arriving, out=rest[some])
+    return np.concatenate(undelayed), rest
 
 
 def node_times(
-    emitter: Path, listener: Path, start_s: float, stop_s: float, speed_of_sound_mps: float
+    emitter: Path,
+    listener: Path,
+    start_s: float,
+    stop_s: float,
+    speed_of_sound_mps: float,
+    *,
+    directional: bool = False,
 ) -> NDArray[np.float64]:
-    """Times of emission at which to take responses: as many as the motion needs. Shape: [nodes]."""
+    """Times of emission at which to take responses: as many as the motion needs. Shape: [nodes].
+
+    Args:
+        directional: whether it matters where the emitter looks.
+    """
     n = max(2, math.ceil((stop_s - start_s) / _LOOK_S) + 1)
     times_s = np.linspace(start_s, stop_s, n)
     arrived_s = times_s + travel_s(emitter, listener, times_s, speed_of_sound_mps)
     here = listener.positions(arrived_s)
     relative = heard(emitter, listener, arrived_s, speed_of_sound_mps).relative_m
-    turned = listener.rotations(arrived_s)
+    turns_rad = [
+        angles_rad(relative[1:], relative[:-1]),
+        _turns_rad(listener.rotations(arrived_s)),
+    ]
+    if directional:
+        turns_rad.append(_turns_rad(emitter.rotations(times_s)))
+    ways_m = [
+        lengths(np.diff(emitter.positions(times_s), axis=0)),
+        lengths(np.diff(here, axis=0)),
+    ]
     steps = np.maximum.reduce(
-        [
-            lengths(np.diff(emitter.positions(times_s), axis=0)) / STEP_M,
-            lengths(np.diff(here, axis=0)) / STEP_M,
-            np.rad2deg(angles_rad(relative[1:], relative[:-1])) / STEP_DEG,
-            # A turn by a small angle w moves the three axes by sqrt(2) w together.
-            np.rad2deg(np.linalg.norm(np.diff(turned, axis=0), axis=(1, 2)) / math.sqrt(2))
-            / STEP_DEG,
-        ]
+        [*(way / STEP_M for way in ways_m), *(np.rad2deg(turn) / STEP_DEG for turn in turns_rad)]
     )
-    passed = np.concatenate([[0.0], np.cumsum(steps)])
+    return _even_nodes(times_s, np.concatenate([[0.0], np.cumsum(steps)]))
+
+
+def _even_nodes(times_s: NDArray[np.float64], passed: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Times at most one step apart, and more where something stops, starts or changes its speed.
+
+    Args:
+        passed: steps made until each of the times.
+    """
     n_nodes = math.ceil(passed[-1] - 1e-9) + 1
     if n_nodes == 1:
         return times_s[:1]
-    return np.interp(np.linspace(0.0, passed[-1], n_nodes), passed, times_s)
+    nodes_s = np.unique(np.interp(np.linspace(0.0, passed[-1], n_nodes), passed, times_s))
+    nodes_s = np.union1d(nodes_s, times_s[[0, -1]])
+    while True:
+        faded = np.interp(times_s, nodes_s, np.interp(nodes_s, times_s, passed))
+        off = np.abs(passed - faded)
+        worst = int(np.argmax(off))
+        if off[worst] <= _UNEVEN:
+            return nodes_s
+        nodes_s = np.union1d(nodes_s, times_s[worst])
+
+
+def _turns_rad(rotations: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Small angles between rotations in a row. Shape: [n, 3, 3] -> [n - 1]."""
+    # A turn by a small angle w moves the three axes by sqrt(2) w together.
+    return np.asarray(np.linalg.norm(np.diff(rotations, axis=0), axis=(1, 2)) / math.sqrt(2))
 
 
 def moving_convolution(
@@ -247,23 +318,60 @@ def moving_convolution(
     """
     n_channels, n_taps = responses.shape[1:]
     out = np.zeros((n_channels, len(dry) + n_taps - 1), np.float32)
+    for response, first, window in _windowed(responses, nodes, len(dry)):
+        last = first + len(window)
+        n_fft = scipy.fft.next_fast_len(len(window) + n_taps - 1, real=True)
+        through = _product(dry[first:last] * window, response, n_fft)
+        out[:, first : last + n_taps - 1] += through[:, : last - first + n_taps - 1]
+    return out
+
+
+def listening_convolution(
+    dry: Signal, responses: Signal, nodes: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """A signal through responses that change where it is heard: sum over k of w_k (h_k * x).
+
+    Args:
+        dry, responses: as in `moving_convolution`.
+        nodes: sample of the result that each response is for; otherwise as there. Shape: [nodes].
+
+    Returns:
+        Shape: [channels, samples + taps - 1].
+    """
+    n_channels, n_taps = responses.shape[1:]
+    out = np.zeros((n_channels, len(dry) + n_taps - 1), np.float32)
+    padded = np.zeros(len(dry) + 2 * (n_taps - 1), np.float32)
+    padded[n_taps - 1 : n_taps - 1 + len(dry)] = dry
+    for response, first, window in _windowed(responses, nodes, out.shape[1]):
+        last = first + len(window)
+        n_fft = scipy.fft.next_fast_len(len(window) + n_taps - 1, real=True)
+        through = _product(padded[first : last + n_taps - 1], response, n_fft)
+        out[:, first:last] += window * through[:, n_taps - 1 : n_taps - 1 + len(window)]
+    return out
+
+
+def _windowed(
+    responses: Signal, nodes: NDArray[np.float64], n_samples: int
+) -> Iterator[tuple[Signal, int, Signal]]:
+    """Each response with the first sample and the values of its triangular window."""
     edges = np.concatenate([[-np.inf], nodes, [np.inf]])
     for k, response in enumerate(responses):
         before, here, after = edges[k : k + 3]
         first = max(0, math.floor(before) + 1 if math.isfinite(before) else 0)
-        last = min(len(dry), math.ceil(after) if math.isfinite(after) else len(dry))
+        last = min(n_samples, math.ceil(after) if math.isfinite(after) else n_samples)
         if first >= last:
             continue
         at = np.arange(first, last)
         rising = np.ones(len(at)) if math.isinf(before) else (at - before) / (here - before)
         falling = np.ones(len(at)) if math.isinf(after) else (after - at) / (after - here)
-        piece = dry[first:last] * np.clip(np.minimum(rising, falling), 0, 1).astype(np.float32)
-        n_fft = scipy.fft.next_fast_len(len(piece) + n_taps - 1, real=True)
-        spectrum = scipy.fft.rfft(piece, n=n_fft, workers=1)
-        through = scipy.fft.rfft(response, n=n_fft, axis=1, workers=1) * spectrum
-        heard_of_it = scipy.fft.irfft(through, n=n_fft, axis=1, workers=1)
-        out[:, first : last + n_taps - 1] += heard_of_it[:, : last - first + n_taps - 1]
-    return out
+        yield response, first, np.clip(np.minimum(rising, falling), 0, 1).astype(np.float32)
+
+
+def _product(piece: Signal, response: Signal, n_fft: int) -> Signal:
+    """A piece through the channels of a response, once around. Shape: [channels, n_fft]."""
+    spectrum = scipy.fft.rfft(piece, n=n_fft, workers=1)
+    through = scipy.fft.rfft(response, n=n_fft, axis=1, workers=1) * spectrum
+    return np.asarray(scipy.fft.irfft(through, n=n_fft, axis=1, workers=1))
 
 
 def delayed(dry: Signal, delays: NDArray[np.float64]) -> Signal:

@@ -6,7 +6,7 @@ order, thread or process, and for any choice of formats next to each other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -27,6 +27,7 @@ from scenesynth.render.convolve import (
     plan,
     response_spectra,
 )
+from scenesynth.render.diffuse import diffuse_sounds
 from scenesynth.render.dry import dry_signal, played_span
 from scenesynth.render.energy import Energy
 from scenesynth.render.labels import event_times
@@ -34,7 +35,7 @@ from scenesynth.render.mix import Convolved, Rendered, Sound, mix
 from scenesynth.render.motion import Moving, moves
 from scenesynth.render.rows import event_row, scene_row
 from scenesynth.render.stems import Stems
-from scenesynth.scene.spec import SceneSpec
+from scenesynth.scene.spec import Event, SceneSpec
 from scenesynth.spatial.formats import Format, Layout, layout_of, parse_format
 from scenesynth.store.schema import Scene, parse_stems
 from scenesynth.timing import stage
@@ -109,15 +110,18 @@ def render_scene(
             spec, corpora, index, ways.get(index) or Moving.of(layout, spec, index), apart
         )
     ]
+    with stage("diffuse"):
+        sounds += diffuse_sounds(spec, layout, corpora.load, grid, sounds)
     with stage("mix"):
         mixture = mix(spec, grid, sounds, layout.n_channels)
     stems_by_format, dry = apart.by_format(apart.at_gains(grid, sounds, mixture.gains))
     with stage("labels"):
         spec_json = spec.to_json()
         row = scene_row(spec, spec_json, layout, mixture.audio, sounds, mixture)
+        slots = [*apart.slots, *(None for _ in spec.diffuse)]
         events = tuple(
             event_row(spec, n, sound, mixture) | {"stem": slot}
-            for n, (sound, slot) in enumerate(zip(sounds, apart.slots, strict=True))
+            for n, (sound, slot) in enumerate(zip(sounds, slots, strict=True))
         )
     return Scene(
         spec_json=spec_json,
@@ -179,9 +183,9 @@ class Still(NamedTuple):
         """The response to what is emitted at a time."""
         return self.response
 
-    def delay_s(self, _: float) -> float:
-        """Travel time of the direct sound that leaves at a time."""
-        return self.response.direct_delay_s
+    def travel(self, _: Event) -> Callable[[float], float]:
+        """How long the direct sound of an event travels that leaves at a time."""
+        return lambda emitted_s: self.response.direct_delay_s
 
 
 def _sounds(
@@ -202,7 +206,7 @@ def _sounds(
             times = event_times(
                 event,
                 energy,
-                direct_delay_s=way.delay_s,
+                direct_delay_s=way.travel(event),
                 n_samples=spec.n_samples,
                 sample_rate=rate,
                 name=name,

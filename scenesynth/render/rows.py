@@ -18,21 +18,42 @@ from scenesynth.render.levels import max_polyphony, ratio_db
 from scenesynth.render.mix import N_REFERENCE_CHANNELS, Ratio, Signal
 from scenesynth.scene.geometry import azimuth_elevation, quaternion
 from scenesynth.scene.motion import Path, track
-from scenesynth.scene.spec import Emitter, Event, Keyframe, Role, SceneSpec, render_key
+from scenesynth.scene.spec import (
+    DiffuseField,
+    Emitter,
+    Event,
+    Keyframe,
+    Role,
+    SceneSpec,
+    render_key,
+)
 from scenesynth.spatial.formats import Format, Layout
 
 Row = dict[str, Any]
+
+_PLACES = (
+    "azimuth_start_deg",
+    "elevation_start_deg",
+    "distance_start_m",
+    "azimuth_end_deg",
+    "elevation_end_deg",
+    "distance_end_m",
+    "heard",
+    "trajectory",
+    "direct_delay_s",
+)
+"""Columns about where an event is."""
 
 
 class Heard(Protocol):
     """What the rows say of one event at the listener, before the gain of its role."""
 
     @property
-    def emitter(self) -> Emitter: ...
+    def emitter(self) -> Emitter | DiffuseField: ...
     @property
-    def event(self) -> Event: ...
+    def event(self) -> Event | DiffuseField: ...
     @property
-    def response(self) -> Response: ...
+    def response(self) -> Response | None: ...
     @property
     def energy(self) -> Energies: ...
     @property
@@ -110,12 +131,7 @@ def scene_row(
 
 def event_row(spec: SceneSpec, number: int, sound: Heard, mixture: Mixed) -> Row:
     """The columns of event `number` of the scene, without those that the store adds."""
-    event, clip, times, measured = (
-        sound.event,
-        sound.event.clip,
-        sound.times,
-        sound.response.measured,
-    )
+    event, times = sound.event, sound.times
     gain = mixture.gains[event.role]
     start = round(times.wet_onset_s * spec.sample_rate)
     stop = max(round(times.wet_offset_s * spec.sample_rate), start + 1)
@@ -125,15 +141,8 @@ def event_row(spec: SceneSpec, number: int, sound: Heard, mixture: Mixed) -> Row
         "index": spec.origin.index,
         "event": number,
         "emitter": sound.emitter.id,
-        "group": sound.emitter.group or clip.group,
         "role": event.role,
-        "labels": list(clip.labels),
-        "caption": clip.caption,
-        "corpus": clip.corpus,
-        "clip": clip.id,
-        "clip_digest": clip.digest,
-        "fold": clip.fold,
-        "licence": clip.licence,
+        **_played(sound),
         "dry_onset_s": times.dry_onset_s,
         "dry_offset_s": times.dry_offset_s,
         "wet_onset_s": times.wet_onset_s,
@@ -141,30 +150,48 @@ def event_row(spec: SceneSpec, number: int, sound: Heard, mixture: Mixed) -> Row
         "frame_start": times.frame_start,
         "frame_stop": times.frame_stop,
         **_directions(spec, sound),
-        "trajectory": _trajectory(sound.emitter.keyframes),
         "level_db": 10 * math.log10(energy / (stop - start)) if energy > 0 else None,
         "local_snr_db": _local_snr_db(sound, energy, (start, stop), mixture),
         "stem": None,
         "gain": event.gain * gain,
-        "rt60_s": [_measured(value) for value in measured.rt60_s],
-        "edt_s": _measured(measured.edt_broadband_s),
-        "drr_db": _measured(measured.drr_db),
-        "c50_db": _measured(measured.c50_db),
+        **_event_acoustics(sound.response),
+    }
+
+
+def _played(sound: Heard) -> Row:
+    """What an event plays: a clip, or noise of a colour."""
+    event, clip = sound.event, sound.event.clip
+    if clip is None:
+        assert isinstance(event, DiffuseField)
+        none = dict.fromkeys(("corpus", "clip", "clip_digest", "fold", "licence"))
+        return {"group": "", "labels": [], "caption": f"{event.colour} noise", **none}
+    own = sound.emitter.group if isinstance(sound.emitter, Emitter) else ""
+    return {
+        "group": own or clip.group,
+        "labels": list(clip.labels),
+        "caption": clip.caption,
+        "corpus": clip.corpus,
+        "clip": clip.id,
+        "clip_digest": clip.digest,
+        "fold": clip.fold,
+        "licence": clip.licence,
     }
 
 
 def _directions(spec: SceneSpec, sound: Heard) -> Row:
     """Where an event is heard at the wet onset, at the end of its direct sound, and between.
 
-    The delay is that of the onset.
+    The delay is that of the onset. A diffuse field has none of it.
     """
-    emitter, times = sound.emitter, sound.times
+    emitter, response, times = sound.emitter, sound.response, sound.times
+    if isinstance(emitter, DiffuseField) or response is None:
+        return dict.fromkeys(_PLACES)
     if len(emitter.keyframes) == len(spec.listener) == 1:
-        azimuth_deg, elevation_deg = azimuth_elevation(sound.response.direction)
-        start = stop = (azimuth_deg, elevation_deg, sound.response.distance_m)
-        x, y, z = (sound.response.distance_m * part for part in sound.response.direction)
+        azimuth_deg, elevation_deg = azimuth_elevation(response.direction)
+        start = stop = (azimuth_deg, elevation_deg, response.distance_m)
+        x, y, z = (response.distance_m * part for part in response.direction)
         entries = [{"time_s": times.wet_onset_s, "x": x, "y": y, "z": z}]
-        delay_s = sound.response.direct_delay_s
+        delay_s = response.direct_delay_s
     else:
         at_s, vectors = track(
             Path.of(emitter.keyframes),
@@ -187,6 +214,7 @@ def _directions(spec: SceneSpec, sound: Heard) -> Row:
         "elevation_end_deg": stop[1],
         "distance_end_m": stop[2],
         "heard": entries,
+        "trajectory": _trajectory(emitter.keyframes),
         "direct_delay_s": delay_s,
     }
 
@@ -205,13 +233,26 @@ def _head(spec: SceneSpec, layout: Layout) -> str | None:
 
 
 def _room_acoustics(sounds: Sequence[Heard]) -> Row:
-    targets = [sound for sound in sounds if sound.event.role == "target"]
-    if not sounds:
+    responses = [(s.event.role, s.response) for s in sounds if s.response is not None]
+    targets = [pair for pair in responses if pair[0] == "target"]
+    if not responses:
         return {}
-    measured = (targets or sounds)[0].response.measured
+    measured = (targets or responses)[0][1].measured
     return {
         "rt60_measured_s": [_measured(value) for value in measured.rt60_s],
         "rt60_broadband_s": _measured(measured.rt60_broadband_s),
+        "edt_s": _measured(measured.edt_broadband_s),
+        "drr_db": _measured(measured.drr_db),
+        "c50_db": _measured(measured.c50_db),
+    }
+
+
+def _event_acoustics(response: Response | None) -> Row:
+    if response is None:
+        return dict.fromkeys(("rt60_s", "edt_s", "drr_db", "c50_db"))
+    measured = response.measured
+    return {
+        "rt60_s": [_measured(value) for value in measured.rt60_s],
         "edt_s": _measured(measured.edt_broadband_s),
         "drr_db": _measured(measured.drr_db),
         "c50_db": _measured(measured.c50_db),

@@ -19,6 +19,7 @@ from scenesynth.scene.motion import Path, angles_rad, lengths
 from scenesynth.scene.recipe_records import Layer, Recipe
 from scenesynth.scene.sample import sample_scene_with_redraw, scene_count
 from scenesynth.scene.spec import Keyframe, SceneSpec
+from scenesynth.scene.splits import split_heads
 from scenesynth.scene.timeline import most_at_once
 from scenesynth.seeds import name_id
 
@@ -38,6 +39,7 @@ class Check:
         dropped, requested: scattered events left out, of those drawn.
         failures: scenes for which no draw worked out, by number, with the reason.
         ranges: smallest, median and largest value of every quantity.
+        notes: what else there is to say, a line each.
     """
 
     n_scenes: int
@@ -46,6 +48,7 @@ class Check:
     requested: int
     failures: tuple[tuple[int, str], ...]
     ranges: Mapping[str, tuple[float, float, float]]
+    notes: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -61,6 +64,7 @@ class Check:
             f"  {name:<{width}} {low:>9.4g}  ..  median {median:.4g}  ..  {high:.4g}"
             for name, (low, median, high) in self.ranges.items()
         ]
+        lines += self.notes
         lines += [f"scene {index}: {reason}" for index, reason in self.failures[:5]]
         if len(self.failures) > 5:
             lines.append(f"... and {len(self.failures) - 5} more scenes that cannot be drawn")
@@ -86,12 +90,13 @@ class StandIn:
 def stand_in_corpora(recipe: Recipe) -> dict[str, StandIn]:
     """A stand-in for every corpus that the recipe names, with the labels it asks for."""
     found: dict[str, StandIn] = {}
-    for layer in (recipe.targets, recipe.interferers):
-        if layer is not None:
-            found.setdefault(layer.corpus, StandIn(_labels(recipe, layer.corpus), long=False))
+    for short in (recipe.targets, recipe.interferers):
+        if short is not None:
+            found.setdefault(short.corpus, StandIn(_labels(recipe, short.corpus), long=False))
     if recipe.noise is not None:
-        corpus = recipe.noise.corpus
-        found.setdefault(corpus, StandIn(_labels(recipe, corpus), long=True))
+        for layer in (recipe.noise, recipe.noise.diffuse):
+            if layer is not None:
+                found.setdefault(layer.corpus, StandIn(_labels(recipe, layer.corpus), long=True))
     return found
 
 
@@ -101,6 +106,7 @@ def check(recipe: Recipe, *, n_scenes: int = 200, seed: int = 0) -> Check:
     Raises:
         ConfigError: the recipe cannot work at all (a T60 out of reach, say).
     """
+    heads = _heads(recipe)
     split = next(iter(recipe.splits.named))
     corpora = stand_in_corpora(recipe)
     limit = scene_count(recipe, corpora, split)
@@ -117,6 +123,7 @@ def check(recipe: Recipe, *, n_scenes: int = 200, seed: int = 0) -> Check:
             failures.append((index, str(error)))
             continue
         tally["redrawn"] += draws > 1
+        tally["diffuse"] += bool(spec.diffuse)
         wanted, got = _scattered(recipe, spec)
         tally["requested"] += wanted
         tally["dropped"] += wanted - got
@@ -132,12 +139,30 @@ def check(recipe: Recipe, *, n_scenes: int = 200, seed: int = 0) -> Check:
             name: (min(found), statistics.median(found), max(found))
             for name, found in values.items()
         },
+        notes=(*_diffuse(recipe, tally["diffuse"]), *heads),
+    )
+
+
+def _diffuse(recipe: Recipe, n_scenes: int) -> Iterator[str]:
+    """In how many scenes there is diffuse noise."""
+    if recipe.noise is not None and recipe.noise.diffuse is not None:
+        yield f"diffuse noise in {n_scenes} of them"
+
+
+def _heads(recipe: Recipe) -> tuple[str, ...]:
+    """Which heads each split has."""
+    pools = {split: split_heads(recipe, split) for split in recipe.splits.named}
+    return tuple(
+        f"heads of {split}: {', '.join(head.id for head in pool)}"
+        for split, pool in pools.items()
+        if pool
     )
 
 
 def _labels(recipe: Recipe, corpus: str) -> tuple[str, ...]:
     """All labels that any layer asks of a corpus."""
-    layers = (recipe.targets, recipe.interferers, recipe.noise)
+    diffuse = recipe.noise and recipe.noise.diffuse
+    layers = (recipe.targets, recipe.interferers, recipe.noise, diffuse)
     asked = [
         label for layer in layers if layer and layer.corpus == corpus for label in layer.labels
     ]
@@ -210,6 +235,9 @@ def _quantities(spec: SceneSpec) -> Iterator[tuple[str, float]]:
         yield f"{role} emitters", roles[role]
     if spec.snr_db is not None:
         yield "snr_db", spec.snr_db
+    for item in spec.diffuse:
+        if item.ratio_db is not None:
+            yield "diffuse ratio_db", item.ratio_db
     if spec.sir_db is not None:
         yield "sir_db", spec.sir_db
     if len(spec.listener) > 1:

@@ -324,7 +324,7 @@ def _segment(
     """
     rate = stage.sample_rate
     heard = [event for emitter in others for event in emitter.events]
-    clip = _noise_clip(
+    clip = noise_clip(
         pool,
         stage.draws.rng("noise.clip", k).word(),
         noise.labels or None,
@@ -348,7 +348,7 @@ def _segment(
     )
 
 
-def _noise_clip(
+def noise_clip(
     pool: Pool, word: int, labels: tuple[str, ...] | None, *, used: set[str], heard: set[str]
 ) -> Clip:
     """A clip of a group that is neither in use as noise nor heard as a target, if there is one."""

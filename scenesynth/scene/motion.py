@@ -72,6 +72,12 @@ class Path:
         """Whether there is one keyframe only."""
         return len(self.time_s) == 1
 
+    @property
+    def stands(self) -> bool:
+        """Whether neither position nor orientation ever changes."""
+        same = (self.position_m == self.position_m[0]).all()
+        return bool(same and (self.quaternion == self.quaternion[0]).all())
+
     def positions(self, times_s: ArrayLike) -> Array:
         """Positions in the room. Shape: [times] -> [times, 3]."""
         times = np.asarray(times_s, dtype=np.float64)

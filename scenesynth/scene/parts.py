@@ -65,7 +65,7 @@ def make_event(
     fade_out_s = max(fade_s, CUT_FADE_S if end_s < clip.duration_s else 0.0)
     return Event(
         role=role,
-        clip=_reference(corpus, clip),
+        clip=clip_reference(corpus, clip),
         onset_s=onset / sample_rate,
         start_s=start_s,
         duration_s=duration_s,
@@ -82,7 +82,8 @@ def clip_samples(clip: Clip, sample_rate: int) -> int:
     return clip.n_frames * sample_rate // clip.sample_rate
 
 
-def _reference(corpus: str, clip: Clip) -> ClipRef:
+def clip_reference(corpus: str, clip: Clip) -> ClipRef:
+    """How specs refer to a clip of a corpus."""
     return ClipRef(
         corpus=corpus,
         id=clip.id,

@@ -17,6 +17,7 @@ from scenesynth.distributions import Count, Name, Number, constant, count, withi
 from scenesynth.records import did_you_mean, to_json
 from scenesynth.room.family import RoomFamily
 from scenesynth.room.model import OCTAVE_BANDS_HZ
+from scenesynth.scene.diffuse_records import Diffuse
 from scenesynth.scene.motion_records import ListenerMotion, Motion
 from scenesynth.scene.spec import Directivity, Engine, Mode, Tracing, misfit
 
@@ -304,7 +305,10 @@ class Layer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noise:
-    """Noise emitters. The events are as long as the scene, or as the clip where that is shorter."""
+    """Noise: emitters, a diffuse field, or both.
+
+    The events are as long as the scene, or as the clip where that is shorter.
+    """
 
     corpus: str = field(default="noise", metadata=_doc("name of the corpus"))
     labels: tuple[str, ...] = field(
@@ -317,6 +321,9 @@ class Noise:
             "true: all emitters play the same segment of the same clip; false: each its "
             "own clip, or at least its own segment"
         ),
+    )
+    diffuse: Diffuse | None = field(
+        default=None, metadata=_doc("noise from all around, if there is any")
     )
     level_dbfs: Number = field(
         default=constant(-14), metadata=_doc("RMS of each clip before the room and the SNR gain")
@@ -342,6 +349,28 @@ class Noise:
         _check_directivity(self.directivity)
         if self.fade_s < 0:
             raise ValueError(f"fade_s = {self.fade_s}; must be 0 or more")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heads:
+    """Heads of the library, drawn scene by scene."""
+
+    names: tuple[str, ...] = field(
+        metadata=_doc("ids of heads (`scenesynth hrtf list`), all alike; sphere:0.09 is one, too")
+    )
+    shared: bool = field(
+        default=False,
+        metadata=_doc(
+            "false: each head is in one split only, one to each first, then by shares; true: every "
+            "split has all"
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        if not self.names or len(set(self.names)) < len(self.names):
+            raise ValueError(
+                f"names = [{', '.join(self.names)}]; must be at least one, each named once"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -379,6 +408,9 @@ class Recipe:
     splits: Splits = field(metadata=_doc("splits by name: train, valid, test"))
     rooms: tuple[RoomFamily, ...] = field(metadata=_doc("room families, drawn by weight"))
     listener: Listener = field(default=Listener(), metadata=_doc("the listener"))
+    heads: Heads | None = field(
+        default=None, metadata=_doc("whose ears hear binaural scenes; null: the default head's")
+    )
     table: Table | None = field(default=None, metadata=_doc("a table, if there is one"))
     targets: Layer = field(metadata=_doc("what the labels are about"))
     interferers: Layer | None = field(

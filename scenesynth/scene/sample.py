@@ -17,14 +17,16 @@ from scenesynth.distributions import Draws
 from scenesynth.errors import ConfigError, ContentError
 from scenesynth.room.family import anechoic
 from scenesynth.room.model import Vector
+from scenesynth.scene.diffuse import draw_company, long_clips, sample_diffuse
+from scenesynth.scene.diffuse_records import CLIP, Diffuse
 from scenesynth.scene.grid import place_measured
 from scenesynth.scene.layers import Stage, sample_layer, sample_noise
 from scenesynth.scene.listening import listener_path
 from scenesynth.scene.parts import clip_samples
 from scenesynth.scene.placement import place_listener, place_table
 from scenesynth.scene.recipe_records import Layer, Noise, Recipe
-from scenesynth.scene.spec import Emitter, Origin, SceneSpec
-from scenesynth.scene.splits import find_split, scene_room
+from scenesynth.scene.spec import DiffuseField, Emitter, Origin, SceneSpec
+from scenesynth.scene.splits import find_split, scene_head, scene_room, split_heads
 
 ATTEMPTS: Final = 20
 """Times that a scene is drawn before it is given up."""
@@ -84,7 +86,13 @@ def sample_scene(
         sample_rate=recipe.sample_rate,
         n_samples=n_samples,
     )
-    targets, interferers, noise = _sample_emitters(recipe, corpora, split, stage, given, clean)
+    targets, interferers = _sample_emitters(recipe, corpora, split, stage, given)
+    noise: tuple[Emitter, ...] = ()
+    diffuse: tuple[DiffuseField, ...] = ()
+    if recipe.noise is not None and not clean:
+        noise, diffuse = _sample_noise(
+            recipe, recipe.noise, corpora, split, stage, (*targets, *interferers)
+        )
     return SceneSpec(
         origin=Origin(recipe=recipe.name, seed=seed, split=split, index=index, attempt=attempt),
         sample_rate=stage.sample_rate,
@@ -93,8 +101,11 @@ def sample_scene(
         air=drawn.air,
         listener=stage.listener,
         emitters=(*targets, *interferers, *noise),
+        diffuse=diffuse,
         snr_db=(
-            draws.number(recipe.noise.snr_db, "snr") if recipe.noise and noise and targets else None
+            draws.number(recipe.noise.snr_db, "snr")
+            if recipe.noise and (noise or diffuse) and targets
+            else None
         ),
         sir_db=(
             draws.number(recipe.sir_db, "sir")
@@ -111,6 +122,7 @@ def sample_scene(
         displacement_m=recipe.displacement_m,
         scattering=draws.number(recipe.scattering, "scattering"),
         acoustic_seed=draws.rng("acoustics").word() >> 32,
+        head=scene_head(recipe, draws),
         doppler=recipe.doppler,
     )
 
@@ -173,9 +185,8 @@ def _sample_emitters(
     split: str,
     stage: Stage,
     given: Clip | None,
-    clean: bool,
-) -> tuple[tuple[Emitter, ...], tuple[Emitter, ...], tuple[Emitter, ...]]:
-    """Targets, interferers and noise, each keeping clear of those before."""
+) -> tuple[tuple[Emitter, ...], tuple[Emitter, ...]]:
+    """Targets and interferers, each keeping clear of those before."""
     pool = _pool(recipe, corpora, split, "targets", recipe.targets)
     targets = sample_layer("target", recipe.targets, pool, stage, (), frozenset(), given)
     interferers: tuple[Emitter, ...] = ()
@@ -185,11 +196,37 @@ def _sample_emitters(
         interferers = sample_layer(
             "interferer", recipe.interferers, pool, stage, _positions(targets), groups
         )
-    noise: tuple[Emitter, ...] = ()
-    if recipe.noise is not None and not clean:
-        pool = _pool(recipe, corpora, split, "noise", recipe.noise)
-        noise = sample_noise(recipe.noise, pool, stage, (*targets, *interferers))
-    return targets, interferers, noise
+    return targets, interferers
+
+
+def _sample_noise(
+    recipe: Recipe,
+    noise: Noise,
+    corpora: Mapping[str, HasPool],
+    split: str,
+    stage: Stage,
+    others: Sequence[Emitter],
+) -> tuple[tuple[Emitter, ...], tuple[DiffuseField, ...]]:
+    """Noise emitters, which keep clear of the others, and what diffuse noise there is."""
+    is_diffuse, has_emitters = draw_company(noise.diffuse, stage.draws)
+    emitters: tuple[Emitter, ...] = ()
+    if has_emitters and noise.emitters.high > 0:
+        pool = _pool(recipe, corpora, split, "noise", noise)
+        emitters = sample_noise(noise, pool, stage, others)
+    if noise.diffuse is None or not is_diffuse:
+        return emitters, ()
+    clips = _diffuse_pool(recipe, corpora, split, noise.diffuse)
+    return emitters, (sample_diffuse(noise, noise.diffuse, clips, stage, (*others, *emitters)),)
+
+
+def _diffuse_pool(
+    recipe: Recipe, corpora: Mapping[str, HasPool], split: str, diffuse: Diffuse
+) -> Pool | None:
+    """The clips that diffuse noise is made of, if it is made of any."""
+    if CLIP not in diffuse.sound.options:
+        return None
+    pool = _pool(recipe, corpora, split, "noise.diffuse", diffuse)
+    return long_clips(pool, diffuse, recipe.sample_rate, recipe.name)
 
 
 def _positions(emitters: Sequence[Emitter]) -> tuple[Vector, ...]:
@@ -197,17 +234,22 @@ def _positions(emitters: Sequence[Emitter]) -> tuple[Vector, ...]:
 
 
 def check_corpora(recipe: Recipe, corpora: Mapping[str, HasPool], split: str) -> None:
-    """Check that every layer of a recipe finds clips in a split.
+    """Check that every layer of a recipe finds clips in a split, and every split a head.
 
     Raises:
-        ConfigError: a layer names a corpus or labels that are not there.
+        ConfigError: a layer names a corpus or labels that are not there; heads that are not.
     """
+    split_heads(recipe, split)
     for field, layer in (("targets", recipe.targets), ("interferers", recipe.interferers)):
         if layer is not None and layer.emitters.high > 0:
             _pool(recipe, corpora, split, field, layer)
     noise = recipe.noise
-    if noise is not None and noise.emitters.high > 0 and recipe.clean.share < 1:
+    if noise is None or recipe.clean.share >= 1:
+        return
+    if noise.emitters.high > 0:
         _pool(recipe, corpora, split, "noise", noise)
+    if noise.diffuse is not None and noise.diffuse.share > 0:
+        _diffuse_pool(recipe, corpora, split, noise.diffuse)
 
 
 def _pool(
@@ -215,7 +257,7 @@ def _pool(
     corpora: Mapping[str, HasPool],
     split: str,
     field: str,
-    layer: Layer | Noise,
+    layer: Layer | Noise | Diffuse,
 ) -> Pool:
     if layer.corpus not in corpora:
         raise ConfigError(

@@ -31,6 +31,10 @@ FASTEST_MPS: Final = 100.0
 LONGEST_RESPONSE_S: Final = 120.0
 """No room rings longer that anybody wants to hear; memory and time grow with it."""
 
+LEAST_DIFFUSE_CLIP_S: Final = 5.0
+"""Least part of a clip that a diffuse field is made of: up to 64 signals (order 7) begin in it,
+each 50 ms or more from the others."""
+
 RENDER_VERSION: Final = f"3.{PREPARE_VERSION}"
 """Version of the renderer and of the preparation of clips; another one whenever the same spec would
 render to other samples."""
@@ -47,6 +51,7 @@ ENGINE_SHAPES: Final[Mapping[Engine, tuple[Shape, ...]]] = {
     "sofa": ("measured",),
 }
 """Rooms that an engine can render."""
+Colour = Literal["white", "pink", "brown"]
 Directivity = Literal[
     "omni", "subcardioid", "cardioid", "supercardioid", "hypercardioid", "figure8", "speech"
 ]
@@ -210,6 +215,68 @@ class Emitter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DiffuseField:
+    """Noise from all around: an isotropic field at the listener.
+
+    It is what is there, so no response of the room is applied to it; and it is the same from every
+    direction, so it stays what it is when the listener turns.
+
+    Attributes:
+        clip, colour: what it sounds like; one of the two.
+        seed: of its independent signals: coloured noise, or where in the clip each begins; see
+            `scenesynth.render.diffuse`.
+        start_s, length_s: part of the clip that the signals are taken from; 0 without a clip.
+        onset_s, duration_s: when the field is there.
+        gain: linear factor on the decoded clip; of a colour, the RMS of the pressure.
+        ratio_db: requested ratio of its energy to that of the wet noise of all emitters, in the
+            pressure, over the scene; None leaves it at its gain.
+        fade_in_s, fade_out_s: linear fades at both ends.
+    """
+
+    id: str
+    clip: ClipRef | None = None
+    colour: Colour | None = None
+    seed: int
+    start_s: float = 0.0
+    length_s: float = 0.0
+    onset_s: float = 0.0
+    duration_s: float
+    gain: float = 1.0
+    ratio_db: float | None = None
+    fade_in_s: float = 0.0
+    fade_out_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        if (self.clip is None) == (self.colour is None):
+            raise ValueError(f"diffuse field {self.id}: must have a clip or a colour, and not both")
+        if self.clip is not None and not self.length_s >= LEAST_DIFFUSE_CLIP_S:
+            raise ValueError(
+                f"diffuse field {self.id}: length_s = {self.length_s}; must be at least "
+                f"{LEAST_DIFFUSE_CLIP_S:g} s of clip {self.clip.id}, for its signals are different "
+                f"parts of it"
+            )
+        if self.clip is None and (self.start_s or self.length_s):
+            raise ValueError(
+                f"diffuse field {self.id}: start_s and length_s are parts of a clip; leave them out"
+            )
+        if min(self.seed, self.start_s, self.onset_s, self.fade_in_s, self.fade_out_s) < 0:
+            raise ValueError(
+                f"diffuse field {self.id}: seed, start_s, onset_s, fade_in_s and fade_out_s may "
+                f"not be negative"
+            )
+        if self.duration_s <= 0 or self.gain <= 0:
+            raise ValueError(
+                f"diffuse field {self.id}: duration_s = {self.duration_s}, gain = {self.gain}; "
+                f"both must be positive"
+            )
+
+    @property
+    def role(self) -> Role:
+        """What it is in the scene."""
+        return "noise"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
     """Where a spec came from. It does not change a sample of the audio."""
 
@@ -227,6 +294,7 @@ class SceneSpec:
     Attributes:
         n_samples: length of the scene at `sample_rate`.
         listener: pose keyframes of the listener.
+        diffuse: noise that comes from nowhere in particular, beside that of emitters.
         snr_db: requested ratio of all wet targets to all wet noise; None without one of them.
         sir_db: requested ratio of all wet targets to all wet interferers; None leaves their own
             levels.
@@ -255,6 +323,7 @@ class SceneSpec:
     air: Air
     listener: tuple[Keyframe, ...]
     emitters: tuple[Emitter, ...]
+    diffuse: tuple[DiffuseField, ...] = ()
     snr_db: float | None = None
     sir_db: float | None = None
     snr_reference: Literal["omni", "all_channels"] = "omni"
@@ -303,6 +372,22 @@ class SceneSpec:
                         f"emitters[{n}].events[{m}].onset_s = {event.onset_s}; "
                         f"must lie before the scene's end at {self.duration_s:g} s"
                     )
+        self._check_diffuse()
+
+    def _check_diffuse(self) -> None:
+        """Check that fields begin inside the scene and that there is what they are relative to."""
+        localised = any(e.role == "noise" for emitter in self.emitters for e in emitter.events)
+        for n, item in enumerate(self.diffuse):
+            if item.onset_s >= self.duration_s:
+                raise ValueError(
+                    f"diffuse[{n}].onset_s = {item.onset_s}; must lie before the scene's end at "
+                    f"{self.duration_s:g} s"
+                )
+            if item.ratio_db is not None and not localised:
+                raise ValueError(
+                    f"diffuse[{n}].ratio_db = {item.ratio_db} is relative to the noise of "
+                    f"emitters, but none has any; leave it out"
+                )
 
     def _check_path(self, name: str, keyframes: tuple[Keyframe, ...]) -> None:
         """Check that times rise and that the way between keyframes stays in the room."""
@@ -392,4 +477,9 @@ def _audible(spec: SceneSpec, item: Format) -> dict[str, Any]:
         del emitter["id"], emitter["group"]
         for event in emitter["events"]:
             event["clip"] = event["clip"]["digest"]
+    for noise in plain["diffuse"]:
+        del noise["id"]
+        noise["clip"] = noise["clip"] and noise["clip"]["digest"]
+    if not plain["diffuse"]:  # as before there was any, so that keys stay what they are
+        del plain["diffuse"]
     return plain

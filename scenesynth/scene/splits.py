@@ -5,12 +5,13 @@ splits share one. A split with `rooms: n` lets its scenes take turns in n rooms 
 i mod n); without, every scene has a room of its own.
 
 A measured room exists once, so the measured rooms of a recipe are shared out: one to each split,
-then by the splits' shares, in an order that depends on the rooms' names alone.
+then by the splits' shares, in an order that depends on the rooms' names alone. So are heads, unless
+the recipe has all splits share them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache, lru_cache
 
@@ -19,6 +20,7 @@ from scenesynth.errors import ConfigError
 from scenesynth.records import did_you_mean
 from scenesynth.room.family import DrawnRoom, RoomFamily, draw_room
 from scenesynth.room.measured import find_room
+from scenesynth.room.model import AssetRef
 from scenesynth.scene.recipe_records import Recipe, Split
 from scenesynth.seeds import name_id, rng
 
@@ -102,7 +104,7 @@ def split_families(recipe: Recipe, split: str) -> tuple[RoomFamily, ...]:
     names = sorted({name for f in recipe.rooms if f.measured for name in f.measured.rooms})
     if not names:
         return recipe.rooms
-    home = _shared_out(recipe, names)
+    home = _rooms_shared_out(recipe, names)
     families = []
     for family in recipe.rooms:
         if family.measured is None:
@@ -114,7 +116,54 @@ def split_families(recipe: Recipe, split: str) -> tuple[RoomFamily, ...]:
     return tuple(families)
 
 
-def _shared_out(recipe: Recipe, names: Sequence[str]) -> dict[str, str]:
+@lru_cache(maxsize=64)
+def split_heads(recipe: Recipe, split: str) -> tuple[AssetRef, ...]:
+    """The heads of a split, in the recipe's order; none where it has the default head.
+
+    Raises:
+        ConfigError: a head that is not at hand, one under two names, or fewer heads than splits.
+    """
+    if recipe.heads is None:
+        return ()
+    found = {name: _head_ref(recipe, name) for name in recipe.heads.names}
+    names = {ref.digest: name for name, ref in found.items()}
+    if twice := [name for name, ref in found.items() if names[ref.digest] != name]:
+        raise ConfigError(
+            f"recipe {recipe.name}: heads.names: {twice[0]} and {names[found[twice[0]].digest]} "
+            f"are the same head; name it once"
+        )
+    if recipe.heads.shared:
+        return tuple(found.values())
+    if len(found) < len(recipe.shares):
+        raise ConfigError(
+            f"recipe {recipe.name}: heads.names has {len(found)} heads for {len(recipe.shares)} "
+            f"splits, and no head can be in two; name more heads, leave splits out, or set "
+            f"heads.shared: true"
+        )
+    home = _shared_out(recipe.shares, list(found))
+    return tuple(ref for name, ref in found.items() if home[name] == split)
+
+
+def scene_head(recipe: Recipe, draws: Draws) -> AssetRef | None:
+    """Whose ears a scene is heard with; None for the default head.
+
+    Raises:
+        ConfigError: see `split_heads`.
+    """
+    pool = split_heads(recipe, draws.split)
+    return draws.rng("head").choice(pool) if pool else None
+
+
+def _head_ref(recipe: Recipe, name: str) -> AssetRef:
+    from scenesynth.spatial.heads import load_head  # half a second, which few recipes need
+
+    try:
+        return AssetRef(id=name, digest=load_head(name).digest)
+    except ConfigError as error:
+        raise ConfigError(f"recipe {recipe.name}: heads.names: {error}") from None
+
+
+def _rooms_shared_out(recipe: Recipe, names: Sequence[str]) -> dict[str, str]:
     """Split of every measured room."""
     digests: dict[str, str] = {}
     for name in names:
@@ -131,6 +180,11 @@ def _shared_out(recipe: Recipe, names: Sequence[str]) -> dict[str, str]:
             f"recipe {recipe.name}: {len(names)} measured rooms for {len(shares)} splits, and no "
             f"room can be in two; name more rooms, or leave splits out"
         )
+    return _shared_out(shares, names)
+
+
+def _shared_out(shares: Mapping[str, float], names: Sequence[str]) -> dict[str, str]:
+    """Split of each of some things: one to each split, then by shares."""
     counts = dict.fromkeys(shares, 0)
     home = {}
     for n, name in enumerate(sorted(names, key=lambda name: (name_id(name), name))):
