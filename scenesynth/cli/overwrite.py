@@ -39,7 +39,7 @@ def clear(root: Root, yes: bool) -> None:
         f"{place} holds {plural(n_scenes(place), 'scene')} of recipe {info.recipe.get('name')!r} "
         f"({', '.join(info.format_names)}, seed {info.seed}), "
         f"{plural(len(list_commits(place)), 'shard')} rendered, "
-        f"{format_bytes(sum(place.list().values()))}.",
+        f"{format_bytes(place.total_size())}.",
         err=True,
     )
     if not yes:

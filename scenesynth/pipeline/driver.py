@@ -225,7 +225,7 @@ class _Run:
 
     def _stop(self, job: ShardJob, error: BaseException) -> None:
         """End the run: the next shard would fare no better."""
-        if isinstance(error, RefusedError) and error.committed is None:
+        if isinstance(error, RefusedError) and not error.committed:
             error = error.counted(self.committed)
         self._tell_failure(job, error, parked=False)
         self.fatal = self.fatal or str(error)

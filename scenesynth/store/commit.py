@@ -154,6 +154,8 @@ def explained(root: Root, *, always: bool = False) -> Iterator[None]:
     try:
         yield
     except RefusedError as error:
+        if error.verb != "write":
+            raise
         raise error.counted(_count_commits(place)) from error
     except OSError as error:
         if (refusal := place.refusal(error)) is None:

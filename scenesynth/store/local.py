@@ -93,16 +93,22 @@ class LocalPlace:
         """Whether the key is taken."""
         return (self.path / key).exists()
 
-    def list(self, folder: str = "") -> dict[str, int]:
-        """Sizes of all keys in a folder and the folders below, by key, sorted."""
-        found: dict[str, int] = {}
-        for inside, _, names in os.walk(self.path / folder, onerror=_raise_unless_gone):
-            prefix = "/".join([*Path(inside).relative_to(self.path).parts, ""])
-            for name in names:
-                if not is_temporary(name):
-                    with suppress(FileNotFoundError):
-                        found[prefix + name] = Path(inside, name).stat().st_size
-        return dict(sorted(found.items()))
+    def list(self, folder: str = "") -> tuple[str, ...]:
+        """All keys in a folder and the folders below, sorted."""
+        found = []
+        left = [(self.path / folder, f"{folder}/" if folder else "")]
+        while left:
+            inside, prefix = left.pop()
+            for entry in _entries(inside):
+                if entry.is_dir(follow_symlinks=False):
+                    left.append((Path(entry.path), f"{prefix}{entry.name}/"))
+                elif not is_temporary(entry.name):
+                    found.append(prefix + entry.name)
+        return tuple(sorted(found))
+
+    def total_size(self) -> int:
+        """Bytes of all keys."""
+        return sum(self.size(key) for key in self.list())
 
     def names(self) -> tuple[str, ...]:
         """Names of the files and folders at the top, sorted."""
@@ -184,9 +190,13 @@ def is_temporary(name: str) -> bool:
     return name.startswith(_TMP_PREFIX)
 
 
-def _raise_unless_gone(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError | NotADirectoryError):
-        raise error
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What is in a folder; nothing where there is none."""
+    try:
+        with os.scandir(folder) as entries:
+            return [*entries]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _remedy(code: int | None) -> str:

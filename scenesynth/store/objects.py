@@ -34,6 +34,8 @@ PAUSES_S: Final = (0.2, 0.8, 3.0, 10.0)
 """Between tries of a put, each varied by half."""
 RETRIES: Final = 6
 """Of requests that change nothing, within obstore."""
+FIRST_BACKOFF_S: Final = 0.1
+LAST_BACKOFF_S: Final = 10.0
 RETRY_TIMEOUT_S: Final = 60.0
 REQUEST_TIMEOUT_S: Final = 600.0
 """Of a whole request: a shard of 256 MB at 3.4 Mbit/s."""
@@ -171,12 +173,13 @@ class ObjectPlace:
             return False
         return True
 
-    def list(self, folder: str = "") -> dict[str, int]:
-        """Sizes of all keys in a folder and the folders below, by key, sorted."""
-        with self._told(folder, "list"):
-            chunks = self._store().list(folder or None, chunk_size=1000)
-            found = {item["path"]: int(item["size"]) for chunk in chunks for item in chunk}
-        return dict(sorted(found.items()))
+    def list(self, folder: str = "") -> tuple[str, ...]:
+        """All keys in a folder and the folders below, sorted."""
+        return tuple(sorted(self._sizes(folder)))
+
+    def total_size(self) -> int:
+        """Bytes of all keys."""
+        return sum(self._sizes("").values())
 
     def names(self) -> tuple[str, ...]:
         """Names of the objects and folders at the top, sorted.
@@ -228,6 +231,11 @@ class ObjectPlace:
         settings = tuple(sorted(item for item in os.environ.items() if item[0].startswith(prefix)))
         return _opened(self.uri, writing, settings)
 
+    def _sizes(self, folder: str) -> dict[str, int]:
+        with self._told(folder, "list"):
+            chunks = self._store().list(folder or None, chunk_size=1000)
+            return {item["path"]: int(item["size"]) for chunk in chunks for item in chunk}
+
     def _holds(self, key: str, data: bytes) -> bool:
         try:
             return self.read(key) == data
@@ -278,6 +286,11 @@ def _opened(uri: str, writing: bool, settings: tuple[tuple[str, str], ...]) -> O
         options["read_timeout"] = timedelta(seconds=STALL_TIMEOUT_S)
     retries = {
         "max_retries": 0 if writing else RETRIES,
+        "backoff": {
+            "init_backoff": timedelta(seconds=FIRST_BACKOFF_S),
+            "max_backoff": timedelta(seconds=LAST_BACKOFF_S),
+            "base": 2,
+        },
         "retry_timeout": timedelta(seconds=RETRY_TIMEOUT_S),
     }
     kind = getattr(store, scheme.store)

@@ -60,8 +60,11 @@ class Place(Protocol):
     def exists(self, key: str) -> bool:
         """Whether the key is taken."""
 
-    def list(self, folder: str = "") -> dict[str, int]:
-        """Sizes of all keys in a folder and the folders below, by key, sorted."""
+    def list(self, folder: str = "") -> tuple[str, ...]:
+        """All keys in a folder and the folders below, sorted."""
+
+    def total_size(self) -> int:
+        """Bytes of all keys."""
 
     def names(self) -> tuple[str, ...]:
         """Names of the files and folders at the top, sorted.
