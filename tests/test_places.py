@@ -22,7 +22,7 @@ import s3_helpers
 from click.testing import CliRunner
 from pipeline_helpers import make_corpora, plan_of
 from s3_helpers import Asked, Fault, Faults
-from store_helpers import make_dataset, make_info, write_shard
+from store_helpers import make_dataset, make_info, make_scene, write_shard
 
 from scenesynth.cli.overwrite import clear
 from scenesynth.cli.preview import preview
@@ -33,11 +33,11 @@ from scenesynth.pipeline.driver import run
 from scenesynth.pipeline.events import Event, ShardDone, ShardFailed
 from scenesynth.pipeline.failures import parked_shards
 from scenesynth.store import objects
-from scenesynth.store.commit import explained, list_commits, read_commit
+from scenesynth.store.commit import explained, list_commits, read_commit, record_of
 from scenesynth.store.layout import audio_key, n_scenes, table_key
 from scenesynth.store.places import Place, address_of, place_of
 from scenesynth.store.reader import open_dataset
-from scenesynth.store.writer import create_or_open, extend_to, put_tombstone
+from scenesynth.store.writer import ShardWriter, create_or_open, extend_to, put_tombstone
 
 SPAWN = multiprocessing.get_context("spawn")
 TESTS = Path(__file__).parent
@@ -239,6 +239,21 @@ def test_scenes_read_by_range_equal_those_read_by_zarr(place: Place) -> None:
         expected = stored.astype(np.float32) / np.float32(32767) * np.float32(scene.row["gain_foa"])
         np.testing.assert_array_equal(scene.audio, expected)
     assert info.n_chunks == 3
+
+
+def test_what_an_earlier_attempt_has_published_is_adopted(place: Place) -> None:
+    info = make_info()
+    create_or_open(place, info)
+    stop = extend_to(place, 4, info)
+    writer = ShardWriter(place, info, 0, stop)
+    for index in range(4):
+        writer.add(make_scene(index, info, level=0.3))
+    earlier = writer.put_files()
+    assert len(open_dataset(place.uri)) == 0
+    commit = write_shard(place, info, 0, stop, level=0.1)
+    assert commit.files == earlier
+    assert all(record_of(place.read(key)) == record for key, record in earlier.items())
+    assert write_shard(place, info, 0, stop, level=0.2) == commit
 
 
 def test_more_scenes_extend_and_fewer_change_nothing(place: Place, corpora: Corpora) -> None:

@@ -30,9 +30,9 @@ from scenesynth.errors import RefusedError, StoreError
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
-PAUSES_S: Final = (0.2, 0.8, 3.0, 10.0)
+PAUSES_S: Final = (0.2, 0.8, 3.0, 10.0, 30.0)
 """Between tries of a put, each varied by half."""
-RETRIES: Final = 6
+RETRIES: Final = 10
 """Of requests that change nothing, within obstore."""
 FIRST_BACKOFF_S: Final = 0.1
 LAST_BACKOFF_S: Final = 10.0
@@ -197,9 +197,10 @@ class ObjectPlace:
     def remove(self, names: Sequence[str]) -> None:
         """Delete keys, and folders with all that is in them, one after another."""
         for name in names:
-            keys = [name, *self.list(name)]
-            with self._told(name, "delete"):
-                self._store().delete(keys)
+            keys = [*self.list(name), *([name] if self.exists(name) else [])]
+            if keys:
+                with self._told(name, "delete"):
+                    self._store().delete(keys)
 
     def removal(self, keys: Sequence[str], *, maybe_gone: bool = False) -> str:
         """Shell command that deletes the keys; those that are gone do not stop it."""
