@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import socket
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -38,6 +39,7 @@ _DEATHS: Final = 20
 """Times that Ray starts a task again whose watcher or machine died."""
 _OBJECT_STORE_BYTES: Final = 128 << 20
 _POLL_S: Final = 0.5
+_KNOCK_S: Final = 10.0
 _LOOK_S: Final = 5.0
 """How often the size of a cluster is looked up."""
 
@@ -342,6 +344,8 @@ def _start(ray: Any, cluster: Cluster) -> None:
         "include_dashboard": False,
     }
     try:
+        if cluster.address:
+            _knock(cluster.address)
         ray.init(
             address=cluster.address or "local",
             log_to_driver=False,
@@ -349,12 +353,19 @@ def _start(ray: Any, cluster: Cluster) -> None:
             runtime_env=dict(cluster.runtime_env) if cluster.runtime_env else None,
             **({} if cluster.address else local),
         )
-    except ConnectionError as error:
+    except OSError as error:
         raise ConfigError(
             f"--address {cluster.address}: no Ray cluster answers there ({error}); start one with "
             f"`ray start --head`, or leave --address (and RAY_ADDRESS) out to render on this "
             f"machine"
         ) from None
+
+
+def _knock(address: str) -> None:
+    """Find out at once that nobody listens; Ray would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit() and "/" not in host:
+        socket.create_connection((host, int(port)), _KNOCK_S).close()
 
 
 def _room(ray: Any, asks: Mapping[str, float]) -> int:
