@@ -90,7 +90,7 @@ def disturbed(
             time.sleep(min(pause * scale, 20.0))
             if driver.poll() is not None:
                 break
-            if kind == "worker" and (victims := processes(b"scenesynth.pipeline.worker")):
+            if kind == "worker" and (victims := workers()):
                 os.kill(pick.choice(victims), signal.SIGKILL)
             elif kind == "driver":
                 driver.kill()
@@ -172,14 +172,22 @@ def node() -> dict[str, Any]:
     return {"num_cpus": 1, "object_store_memory": 100 << 20}
 
 
-def processes(name: bytes) -> list[int]:
-    """Ids of the processes whose command line holds a name."""
-    found = []
+def workers() -> list[int]:
+    """Ids of the processes that render, among those that this one has started."""
+    parents, found = {}, []
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if name in (folder / "cmdline").read_bytes():
-                found.append(int(folder.name))
-    return found
+            pid = int(folder.name)
+            parents[pid] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            if b"scenesynth.pipeline.worker" in (folder / "cmdline").read_bytes():
+                found.append(pid)
+    return [pid for pid in found if _is_ours(pid, parents)]
+
+
+def _is_ours(pid: int, parents: dict[int, int]) -> bool:
+    while pid and pid != os.getpid():
+        pid = parents.get(pid, 0)
+    return pid != 0
 
 
 def make_clips(folder: Path) -> Path:

@@ -61,13 +61,21 @@ def joined(nodes: Any, **more: Any) -> dict[str, Any]:
 
 
 def workers() -> list[int]:
-    """Process ids of all that render."""
-    found = []
+    """Ids of the processes that render, among those that this one has started."""
+    parents, found = {}, []
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
+            pid = int(folder.name)
+            parents[pid] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
             if b"scenesynth.pipeline.worker" in (folder / "cmdline").read_bytes():
-                found.append(int(folder.name))
-    return found
+                found.append(pid)
+    return [pid for pid in found if _is_ours(pid, parents)]
+
+
+def _is_ours(pid: int, parents: dict[int, int]) -> bool:
+    while pid and pid != os.getpid():
+        pid = parents.get(pid, 0)
+    return pid != 0
 
 
 class Watching:
@@ -192,6 +200,19 @@ def test_tasks_wait_for_a_node_that_has_what_they_ask_for(
     nodes.remove_node(added[0])
     assert outcome.state == "done"
     assert "waiting: no node of the cluster has room for a worker (num_cpus 2)" in told
+
+
+def test_workers_with_gpus_keep_them_and_give_the_same_bytes(
+    tmp_path: Path, corpora: Corpora, nodes: Any
+) -> None:
+    run(plan_of(tmp_path / "one", corpora), maker=helpers.quick_maker)
+    plan = plan_of(tmp_path / "two", corpora)
+    added = nodes.add_node(num_cpus=1, num_gpus=1, object_store_memory=100 << 20)
+    outcome = run(plan, maker=helpers.quick_maker, **joined(nodes, gpus=0.5, cpus=0.5))
+    nodes.remove_node(added)
+    assert outcome.state == "done"
+    assert same(tmp_path / "one", plan.root)
+    assert len({read_commit(plan.root, k).log["node"] for k in range(3)}) == 1
 
 
 def test_an_address_where_nobody_answers_is_a_wrong_command() -> None:

@@ -84,7 +84,7 @@ class Child:
             [sys.executable, "-P", "-m", "scenesynth.pipeline.worker", *map(str, descriptors)],
             stdin=subprocess.DEVNULL,
             pass_fds=descriptors,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **(variables or {})},
+            env=_environment(variables or {}),
         )
         theirs.close()
         self._limit_s = OTHER_LIMIT_S
@@ -160,3 +160,9 @@ class Child:
         stacks = self._dump.read(_DUMP_CHARACTERS).decode(errors="replace")
         self.kill()
         return Lost(why, timed_out, self._place, stacks)
+
+
+def _environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """Environment of a worker: it imports what we do, and workers do not fight for cores."""
+    path = os.pathsep.join(sys.path)
+    return {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": path, **variables}

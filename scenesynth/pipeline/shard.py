@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import os
 import platform
+import resource
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -39,6 +41,7 @@ from scenesynth.store.writer import ShardWriter
 from scenesynth.timing import collect, stage
 
 _LOGGED_REDRAWS: Final = 16
+_RSS_UNIT: Final = 1 if sys.platform == "darwin" else 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,6 +221,7 @@ def render_shard(
         "host": platform.node(),
         "node": os.environ.get(NODE_VARIABLE) or platform.node(),
         "pid": os.getpid(),
+        "max_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT,
     }
     return writer.commit(files, _versions(), log).to_dict()
 
