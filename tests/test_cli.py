@@ -299,7 +299,7 @@ def test_json_is_one_object_a_line(clips: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     kinds = [line["event"] for line in lines]
-    assert kinds[-3:] == ["started", "shard_done", "outcome"]
+    assert kinds[-3:] == ["started", "shard", "done"]
     assert lines[-1]["state"] == "done"
     assert lines[-1]["scenes"] == 2
 
