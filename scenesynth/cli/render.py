@@ -239,7 +239,7 @@ finished dataset. Exit codes: 0 done; 1 some shards could not be rendered; 2 a w
     default="redraw",
     metavar="redraw|skip|stop",
     help="When a drawn scene cannot be used, because of a bad clip, say: draw it again, leave "
-    "it silent, or stop. Bad clips are listed at the end.",
+    "it silent, or stop. Bad clips are listed at the end, by file.",
 )
 @option(
     _TROUBLE,

@@ -120,13 +120,13 @@ def run(
         return state.outcome()
     if cluster is None and workers > 1 and not processes:
         cluster = Cluster(workers=workers)
-    with DriverLog(plan.root, settled.notes) as log:
+    jobs = _jobs(plan, settled, state.todo, _limit_s(scene_limit_s, plan.info), cluster)
+    # Signals are ours until the last line is written: more of them must not disturb the end.
+    with draining(state.tell, grace_s) as drain, DriverLog(plan.root, settled.notes) as log:
         state.on_event = _all(on_event, log)
-        jobs = _jobs(plan, settled, state.todo, _limit_s(scene_limit_s, plan.info), cluster)
-        with draining(state.tell, grace_s) as drain:
-            state.drive(
-                jobs, lambda: _pool(workers, maker or make_scene, cluster, processes, state), drain
-            )
+        state.drive(
+            jobs, lambda: _pool(workers, maker or make_scene, cluster, processes, state), drain
+        )
         outcome = state.outcome()
         log.finish(outcome)
     return outcome
@@ -202,6 +202,7 @@ class _Run:
             # is visible.
             drain.requested = True
         finally:
+            drain.cancelled = True
             if pool is not None:
                 pool.close()
         if self.hopeless and not self.fatal:

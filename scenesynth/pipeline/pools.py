@@ -203,6 +203,9 @@ class RayPool:
         self._ours = not ray.is_initialized()
         if self._ours:
             _start(ray, cluster)
+        self._task = ray.remote(**self._asks, max_retries=_DEATHS)(render_watched)
+        lasting = {"max_restarts": -1, "max_task_retries": _DEATHS}
+        self._actor = ray.remote(**self._asks, **lasting)(Watcher)
         self._slots = 0
         self._looked = -_LOOK_S
         self._running: dict[Any, ShardJob] = {}
@@ -265,15 +268,6 @@ class RayPool:
         cluster = self._cluster
         memory = {} if cluster.memory_bytes is None else {"memory": cluster.memory_bytes}
         return {"num_cpus": cluster.cpus, "num_gpus": cluster.gpus, **memory}
-
-    @property
-    def _task(self) -> Any:
-        return self._ray.remote(**self._asks, max_retries=_DEATHS)(render_watched)
-
-    @property
-    def _actor(self) -> Any:
-        settings = {**self._asks, "max_restarts": -1, "max_task_retries": _DEATHS}
-        return self._ray.remote(**settings)(Watcher)
 
     def _look(self) -> None:
         before, self._slots = self._slots, _room(self._ray, self._asks)

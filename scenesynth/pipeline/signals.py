@@ -34,8 +34,9 @@ def draining(tell: Callable[[str], None], grace_s: float = GRACE_S) -> Iterator[
     """Take the signals that end a run, and give their handlers back on leaving.
 
     The first one sets `requested`; the second, or `grace_s` after SIGTERM or SIGUSR1, raises
-    KeyboardInterrupt; more change nothing, so that what that began is cleaned up in peace. In
-    other threads than the main one signals are not ours to take, and nothing happens.
+    KeyboardInterrupt; once `cancelled` is set nothing changes any more, so that what was begun is
+    cleaned up in peace. In other threads than the main one signals are not ours to take, and
+    nothing happens.
     """
     drain = Drain()
 
@@ -61,5 +62,5 @@ def draining(tell: Callable[[str], None], grace_s: float = GRACE_S) -> Iterator[
         yield drain
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
-        for number, handler in before.items():
+        for number, handler in reversed(before.items()):
             signal.signal(number, handler)
