@@ -15,9 +15,9 @@ from test_render import CLIPS, RATE, emitter, event, noise_at, room, scene, targ
 from scenesynth.acoustics.engines import respond
 from scenesynth.errors import ConfigError
 from scenesynth.render.motion import Moving
-from scenesynth.render.renderer import layout_for, parse_formats, render_scene
+from scenesynth.render.renderer import layout_for, render_scene
 from scenesynth.scene.spec import Emitter, Event, Keyframe, SceneSpec
-from scenesynth.spatial.formats import parse_format
+from scenesynth.spatial.formats import parse_format, parse_formats
 from scenesynth.store.schema import STEM_KINDS, Scene, parse_stems
 
 FORMATS = ["mono", "foa", "binaural", "mic"]
