@@ -166,6 +166,11 @@ def source_order(layout: Layout, spec: SceneSpec) -> int:
         highest = 1
     elif spec.room.measured is not None:
         highest = _module("sofa").highest_order(spec)
+        if highest < 1:
+            raise ConfigError(
+                f"room {spec.room.id}: its responses tell no directions, which format "
+                f"{layout.receivers[0].name} is made of; ask for mono, or for another room"
+            )
     return max(layout.order, min(layout.source_order, highest))
 
 

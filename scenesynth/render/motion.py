@@ -247,8 +247,8 @@ def _parts(
     """
     receivers = receivers_of(layout, spec)
     found: list[Response] = []
-    undelayed: list[Signal] = []
     rest = np.empty((n, 0, 0), np.float32)
+    undelayed: Signal | None = None
     for first in range(0, n, _AT_ONCE):
         with stage("responses"):
             some = list(islice(responses, _AT_ONCE))
@@ -267,11 +267,13 @@ def _parts(
                     n_samples=rest.shape[2],
                     highpass_hz=spec.highpass_hz,
                 )
-                undelayed.append(alone)
+                if undelayed is None:
+                    undelayed = np.empty((n, *alone.shape[1:]), np.float32)
+                undelayed[first : first + len(some)] = alone
                 here -= arriving
         for node, response in enumerate(some, start=first):
             found.append(response if node in kept else replace(response, ir=_NOTHING, early=None))
-    return found, np.concatenate(undelayed) if undelayed else None, rest
+    return found, undelayed, rest
 
 
 def node_times(
