@@ -172,7 +172,8 @@ def test_no_output() -> None:
 
 def test_an_unknown_format_is_answered_with_the_known_ones() -> None:
     message = refused("render", "--format", "foa,binaurl", "--hours", 1, "--out", "x")
-    assert last_line(message).startswith("error: format 'binaurl' is not known; formats: mono, foa")
+    answer = "error: format 'binaurl' is not known; did you mean 'binaural'?; formats: mono, foa"
+    assert last_line(message).startswith(answer)
 
 
 def test_an_unknown_recipe(tmp_path: Path) -> None:

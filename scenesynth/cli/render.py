@@ -355,13 +355,13 @@ class _Asked:
 
 def _plan(asked: _Asked) -> Plan:
     """What is going to be rendered; cheap mistakes are found before clips are indexed."""
-    from scenesynth.spatial.formats import parse_format
+    from scenesynth.spatial.formats import parse_formats
 
     if asked.hours is not None and asked.scenes is not None:
         raise click.UsageError("--hours and --scenes: give one of the two")
     formats = _names(asked.formats)
-    for name in formats:
-        parse_format(name)
+    if formats:
+        parse_formats(formats)
     stems = _stems(asked.stems)
     recipe = _recipe(asked)
 

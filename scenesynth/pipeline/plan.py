@@ -25,7 +25,7 @@ from scenesynth.scene.sample import check_corpora, max_samples, scene_count
 from scenesynth.scene.spec import RENDER_VERSION
 from scenesynth.scene.splits import find_split, scene_split
 from scenesynth.seeds import rng
-from scenesynth.spatial.formats import parse_format
+from scenesynth.spatial.formats import parse_formats
 from scenesynth.store.arrays import CODECS
 from scenesynth.store.commit import list_commits
 from scenesynth.store.layout import (
@@ -181,9 +181,9 @@ def make_plan(
     root = _address(out)
     _check_choice("--codec", codec, CODECS)
     _check_choice("--on-error", on_error, ON_ERROR)
-    stored = tuple(stored_format(parse_format(name)) for name in dict.fromkeys(formats))
-    if not stored:
+    if not formats:
         raise ConfigError("--format: no format given; for example --format foa")
+    stored = tuple(stored_format(item) for item in parse_formats(formats))
     stored_stems = _stems(stems, recipe)
     length, limit = _bounds(recipe, corpora, split)
     backend, note = _backend(root, device, stored, stored_stems, gpus)
