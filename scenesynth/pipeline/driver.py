@@ -23,7 +23,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 from scenesynth.corpus.corpora import prepare_for_rendering
 from scenesynth.errors import ConfigError, RefusedError, StoreError
@@ -61,6 +61,8 @@ from scenesynth.store.layout import DatasetInfo
 from scenesynth.store.writer import put_tombstone
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 RETRY_PAUSE_S: Final = 1.0
 SCENE_LIMIT_S: Final = 300.0
@@ -210,7 +212,9 @@ class _Run:
         self.drained = drain.requested and bool(running or fresh or self.again)
 
     def outcome(self) -> Outcome:
-        parked = self._parked()
+        parked: tuple[int, ...] = self._looking_back(
+            lambda: tuple(parked_shards(self.plan.root)), ()
+        )
         message = self.fatal or (parked_message(self.plan.root, parked) if parked else "")
         state: Literal["done", "drained", "failed"] = "failed" if message else "done"
         if self.drained and not self.fatal:
@@ -227,16 +231,21 @@ class _Run:
             stages_s={name: round(value, 3) for name, value in self.stages.items()},
             failures=dict(self.failures),
             bad_clips=dict(sorted(self.bad_clips.items())),
-            left=len(set(self.settled.todo) - set(self.todo) - set(list_commits(self.plan.root))),
+            left=self._looking_back(self._left_by_others, 0),
         )
 
-    def _parked(self) -> tuple[int, ...]:
+    def _left_by_others(self) -> int:
+        """Shards of other parts of the dataset that are not committed."""
+        return len(set(self.settled.todo) - set(self.todo) - set(list_commits(self.plan.root)))
+
+    def _looking_back(self, look: Callable[[], T], otherwise: T) -> T:
+        """What the dataset shows. A run that was stopped tells why, not that looking back fails."""
         try:
-            return tuple(parked_shards(self.plan.root))
+            return look()
         except (OSError, StoreError):
             if not self.fatal:
                 raise
-            return ()  # what stopped the run is told, not that looking back fails too
+            return otherwise
 
     def _ending(self, drain: Drain) -> bool:
         return drain.requested or bool(self.fatal)
