@@ -22,6 +22,8 @@ _OURS = (
     "logs",
     "preview",
     "manifest.parquet",
+    "manifest_events.parquet",
+    "selection",
     "extents",
     DATASET_FILE,
 )

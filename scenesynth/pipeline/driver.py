@@ -274,6 +274,7 @@ def _jobs(plan: Plan, settled: Settled) -> list[ShardJob]:
             shard=shard,
             stop=settled.stop,
             split=plan.split_of(shard),
+            given=plan.specs,
         )
         for shard in settled.todo
     ]

@@ -47,6 +47,8 @@ def write_report(job: ShardJob, error: BaseException) -> Path:
 
 def _spec_json(job: ShardJob, error: SceneError) -> str | None:
     """Spec of the scene that failed; None where it was the sampling that failed."""
+    if job.given is not None:
+        return job.given.spec(job.root, job.stop, error.index).to_json()
     try:
         spec = sample_scene(
             job.recipe,

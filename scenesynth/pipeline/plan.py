@@ -19,6 +19,7 @@ from scenesynth.distributions import Number
 from scenesynth.errors import ConfigError
 from scenesynth.pipeline.environment import cpu_level, package_versions
 from scenesynth.pipeline.formats import stored_format
+from scenesynth.pipeline.given import Given
 from scenesynth.records import to_plain
 from scenesynth.scene.recipe_records import Recipe
 from scenesynth.scene.sample import check_corpora, max_samples, scene_count
@@ -68,6 +69,20 @@ class Plan:
     scenes: int
     limit: int | None = None
     other_environment: bool = False
+
+    @property
+    def specs(self) -> Given | None:
+        """Where the scenes' specs come from if they are not drawn; see `pipeline.again`."""
+        return None
+
+    @property
+    def usual_notes(self) -> tuple[str, ...]:
+        """What a user may not expect of this plan."""
+        return ()
+
+    def extend(self) -> int:
+        """See that the dataset promises the scenes; the number that it promises."""
+        return extend_to(self.root, self.scenes, self.info, limit=self.limit)
 
     @property
     def stop(self) -> int:
@@ -215,10 +230,12 @@ def settle(plan: Plan) -> Settled:
     existed = (plan.root / DATASET_FILE).exists()
     before = promised_scenes(plan.root) if existed else 0
     create_or_open(plan.root, plan.info, other_environment=plan.other_environment)
-    stop = extend_to(plan.root, plan.scenes, plan.info, limit=plan.limit)
+    stop = plan.extend()
     committed = set(list_commits(plan.root))
     todo = tuple(k for k in range(shard_count(plan.info, stop)) if k not in committed)
-    return Settled(stop=stop, todo=todo, notes=_notes(plan, before, stop, len(committed)))
+    return Settled(
+        stop=stop, todo=todo, notes=(*plan.usual_notes, *_notes(plan, before, stop, len(committed)))
+    )
 
 
 def mean_duration_s(recipe: Recipe, info: DatasetInfo) -> float:

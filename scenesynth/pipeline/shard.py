@@ -22,6 +22,7 @@ from scenesynth.corpus.corpora import Corpora
 from scenesynth.errors import ConfigError, ContentError, StoreError
 from scenesynth.pipeline.environment import package_versions
 from scenesynth.pipeline.formats import format_of
+from scenesynth.pipeline.given import Given
 from scenesynth.render.memory import keep_freed_memory
 from scenesynth.render.renderer import render_scene
 from scenesynth.scene.recipe_records import Recipe
@@ -44,6 +45,7 @@ class ShardJob:
         corpora: descriptor from which a process opens the corpora.
         stop: scenes that the dataset promises.
         split: the split of the shard's scenes.
+        given: where their specs come from, if they are not drawn.
     """
 
     root: Path
@@ -53,6 +55,7 @@ class ShardJob:
     shard: int
     stop: int
     split: str
+    given: Given | None = None
 
 
 SceneMaker = Callable[[ShardJob, int, int], Scene]
@@ -82,11 +85,13 @@ class SceneError(RuntimeError):
 
 
 def make_scene(job: ShardJob, index: int, attempt: int) -> Scene:
-    """Sample and render scene `index` of a job.
+    """Sample and render scene `index` of a job; or copy it, where its spec is given.
 
     Raises:
         ContentError: this draw cannot be used.
     """
+    if job.given is not None:
+        return job.given.scene(job.root, job.info, job.stop, index, lambda: corpora_of(job))
     corpora = corpora_of(job)
     with stage("sample"):
         spec = sample_scene(
@@ -139,6 +144,7 @@ def render_shard(
         "stages_s": {name: round(value, 4) for name, value in seconds.items()},
         "redraws": len(redraws),
         "redraw_reasons": redraws[:_LOGGED_REDRAWS],
+        **({} if job.given is None else {"copied": writer.copied}),
         "host": platform.node(),
         "pid": os.getpid(),
     }
@@ -181,11 +187,15 @@ def _scene_error(job: ShardJob, index: int, attempt: int, why: object) -> SceneE
 
 
 def _scene_id(job: ShardJob, index: int) -> str:
+    if job.given is not None:
+        return str(job.given.row(job.root, job.stop, index)["id"])
     return f"{job.split}-{index:08d}"
 
 
 def _labelled(scene: Scene, job: ShardJob, attempt: int) -> Scene:
     """The scene with the columns that only a dataset knows."""
+    if job.given is not None:
+        attempt = scene.row["attempt"]
     number = {name: n for n, name in enumerate(job.info.classes)}
     events = tuple(
         {**event, "class_ids": [number[label] for label in event["labels"] if label in number]}
@@ -196,6 +206,9 @@ def _labelled(scene: Scene, job: ShardJob, attempt: int) -> Scene:
 
 def _skip(writer: ShardWriter, job: ShardJob, index: int, attempt: int) -> None:
     row = {"id": _scene_id(job, index), "split": job.split, "attempt": attempt}
+    if job.given is not None:
+        old = job.given.row(job.root, job.stop, index)
+        row = {name: old[name] for name in row}
     writer.add_skipped({**row, "recipe": job.recipe.name})
 
 

@@ -184,17 +184,52 @@ def check_audio_object(data: bytes, n_scenes: int, info: DatasetInfo) -> None:
     Raises:
         CorruptShardError: saying what is wrong, without naming the file.
     """
-    index_bytes = info.shard_scenes * info.n_chunks * 16 + _CRC_BYTES
-    if len(data) < index_bytes:
-        raise CorruptShardError(f"{len(data)} bytes are too few for a shard index")
-    _check_sum(data[-index_bytes:], "the shard index")
-    raw = np.frombuffer(data[-index_bytes:-_CRC_BYTES], dtype="<u8")
-    index = raw.reshape(info.shard_scenes, info.n_chunks, 2)
+    n_index = index_bytes(info)
+    index = parse_index(data[-n_index:], info)
     for scene, chunk in np.ndindex(n_scenes, info.n_chunks):
         offset, length = (int(value) for value in index[scene, chunk])
-        if offset + length > len(data) - index_bytes:
+        if offset + length > len(data) - n_index:
             raise CorruptShardError(f"chunk {chunk} of scene {scene} of the shard is absent")
-        _check_sum(data[offset : offset + length], f"chunk {chunk} of scene {scene} of the shard")
+        check_chunk(data[offset : offset + length], scene, chunk)
+
+
+def index_bytes(info: DatasetInfo) -> int:
+    """Length of the index at the end of a shard's audio object."""
+    return info.shard_scenes * info.n_chunks * 16 + _CRC_BYTES
+
+
+def parse_index(data: bytes, info: DatasetInfo) -> NDArray[np.uint64]:
+    """Offset and length of every chunk, from the index of a shard's audio object.
+
+    Shape: [scenes, chunks, 2].
+
+    Raises:
+        CorruptShardError: saying what is wrong, without naming the file.
+    """
+    if len(data) != index_bytes(info):
+        raise CorruptShardError(f"{len(data)} bytes are too few for a shard index")
+    _check_sum(data, "the shard index")
+    raw = np.frombuffer(data[:-_CRC_BYTES], dtype="<u8")
+    return raw.reshape(info.shard_scenes, info.n_chunks, 2)
+
+
+def check_chunk(data: bytes, scene: int, chunk: int) -> None:
+    """Check a chunk of a shard's audio object by its checksum.
+
+    Raises:
+        CorruptShardError: saying what is wrong, without naming the file.
+    """
+    _check_sum(data, f"chunk {chunk} of scene {scene} of the shard")
+
+
+def parse_gains(data: bytes, info: DatasetInfo) -> NDArray[np.float32]:
+    """Gains of the scenes of a shard. Shape: [scenes].
+
+    Raises:
+        CorruptShardError: saying what is wrong, without naming the file.
+    """
+    check_gain_object(data, info)
+    return np.frombuffer(data[:-_CRC_BYTES], dtype="<f4")
 
 
 def check_gain_object(data: bytes, info: DatasetInfo) -> None:

@@ -34,7 +34,7 @@ from scenesynth.store.schema import SCHEMA_VERSION
 logger = logging.getLogger(__name__)
 
 _COMMIT: Final = re.compile(r"(0|[1-9][0-9]*)\.json")
-_TMP_PREFIX: Final = ".tmp-"
+TMP_PREFIX: Final = ".tmp-"
 _TMP_MAX_AGE_S: Final = 3600.0
 _NO_HARD_LINKS: Final = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
@@ -189,7 +189,7 @@ def remove_stale_temporaries(root: Path, max_age_s: float = _TMP_MAX_AGE_S) -> i
     removed = 0
     oldest = time.time() - max_age_s
     for folder, _, names in os.walk(root):
-        for path in (Path(folder, name) for name in names if name.startswith(_TMP_PREFIX)):
+        for path in (Path(folder, name) for name in names if name.startswith(TMP_PREFIX)):
             with suppress(FileNotFoundError):
                 if path.stat().st_mtime < oldest:
                     path.unlink()
@@ -199,7 +199,7 @@ def remove_stale_temporaries(root: Path, max_age_s: float = _TMP_MAX_AGE_S) -> i
 
 def is_temporary(path: Path) -> bool:
     """Whether this is a file that a crash may leave behind."""
-    return path.name.startswith(_TMP_PREFIX)
+    return path.name.startswith(TMP_PREFIX)
 
 
 @contextmanager
@@ -244,7 +244,7 @@ def _count_commits(root: Path) -> int:
 @contextmanager
 def _temporary(folder: Path, data: bytes) -> Iterator[Path]:
     """A file in `folder` that holds `data` on disk, gone on leaving unless it was moved."""
-    tmp = folder / f"{_TMP_PREFIX}{uuid.uuid4().hex}"
+    tmp = folder / f"{TMP_PREFIX}{uuid.uuid4().hex}"
     try:
         _write(tmp, data)
         yield tmp

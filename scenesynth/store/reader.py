@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import shlex
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import accumulate
@@ -27,8 +27,10 @@ import zarr
 from numpy.typing import NDArray
 
 from scenesynth.errors import CorruptShardError, StoreError
+from scenesynth.store import manifest
 from scenesynth.store.arrays import CODECS, array_metadata, dequantise, gain_metadata
 from scenesynth.store.commit import Commit, list_commits, read_commit, record_of
+from scenesynth.store.exclude import read_excluded
 from scenesynth.store.layout import (
     ZARR_GROUP,
     DatasetInfo,
@@ -58,16 +60,25 @@ class _ShardTables:
 class Dataset:
     """Committed scenes, by number: `len(ds)`, `ds[i]`, and the tables `ds.scenes`, `ds.events`.
 
-    Skipped scenes and parked shards are left out, so `ds[i]` is row `i` of `ds.scenes`. Its place
-    in the arrays of `ds.audio` is the column `index`.
+    Skipped and excluded scenes and parked shards are left out, so `ds[i]` is row `i` of
+    `ds.scenes`. Its place in the arrays of `ds.audio` is the column `index`.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, excluded: bool = False) -> None:
+        """Open the dataset in `root`.
+
+        Args:
+            excluded: whether scenes that the user has excluded are there nevertheless.
+        """
         self.root = root
+        self.with_excluded = excluded
         self.info: DatasetInfo = read_info(root)
         self.n_promised: int = n_scenes(root)
         self.commits: tuple[Commit, ...] = tuple(_read_commits(root, self.n_promised))
-        self._stops = list(accumulate(commit.n_usable for commit in self.commits))
+        self.excluded: Mapping[int, str] = read_excluded(root)
+        self._dropped = frozenset() if excluded else frozenset(self.excluded)
+        self._usable = _usable(self.commits, self._dropped, self.info.shard_scenes)
+        self._stops = list(accumulate(self._usable))
         self._shard_tables = lru_cache(maxsize=_CACHED_SHARDS)(self._read_shard_tables)
 
     def __len__(self) -> int:
@@ -127,7 +138,7 @@ class Dataset:
         return (self[number] for number in range(len(self)))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (Dataset, (self.root,))
+        return (_open, (self.root, self.with_excluded))
 
     def __repr__(self) -> str:
         formats = ", ".join(self.formats)
@@ -166,7 +177,8 @@ class Dataset:
     @cached_property
     def scenes(self) -> pa.Table:
         """A row for each usable scene, in order."""
-        return self._all_scenes.filter(pc.equal(self._all_scenes["status"], STATUS_OK))
+        usable = pc.equal(self._all_scenes["status"], STATUS_OK)
+        return self._kept(self._all_scenes.filter(usable))
 
     @cached_property
     def skipped(self) -> pa.Table:
@@ -176,7 +188,7 @@ class Dataset:
     @cached_property
     def events(self) -> pa.Table:
         """A row for each event of the usable scenes, in order."""
-        return self._merged("events", events_schema())
+        return self._kept(self._merged("events"))
 
     @cached_property
     def audio(self) -> Mapping[str, zarr.Array[Any]]:
@@ -233,17 +245,50 @@ class Dataset:
 
     @cached_property
     def _all_scenes(self) -> pa.Table:
-        return self._merged("scenes", scenes_schema(self.formats))
+        return self._merged("scenes")
 
-    def _merged(self, table: str, schema: pa.Schema) -> pa.Table:
+    def table(self, name: str, columns: Sequence[str]) -> pa.Table:
+        """Some columns of the table "scenes" or "events", skipped scenes included.
+
+        Cheaper than all columns: the specs are most of a table. A `manifest.parquet` that fits
+        the commits is read in place of the parts.
+        """
+        asked = list(dict.fromkeys([*columns, "index"]))
+        return self._kept(self._merged(name, asked)).select(list(columns))
+
+    def schema(self, table: str) -> pa.Schema:
+        """Columns of the table "scenes" or "events"."""
+        return scenes_schema(self.formats) if table == "scenes" else events_schema()
+
+    def part(self, table: str, commit: Commit, columns: Sequence[str] | None = None) -> pa.Table:
+        """A committed shard's part of the table "scenes" or "events", after a check of its hash.
+
+        Raises:
+            CorruptShardError: it is missing or damaged.
+        """
+        data = self._committed_bytes(commit, table_key(table, commit.shard))
+        return pq.read_table(pa.BufferReader(data), columns=columns)
+
+    def _merged(self, table: str, columns: Sequence[str] | None = None) -> pa.Table:
+        if (cached := manifest.read_cached(self, table, columns)) is not None:
+            return cached
         whole = [commit for commit in self.commits if commit.status == "ok"]
-        parts = [self._part(table, commit) for commit in whole]
-        return pa.concat_tables([schema.empty_table(), *parts], promote_options="default")
+        parts = [self.part(table, commit, columns) for commit in whole]
+        empty = self.schema(table).empty_table()
+        if columns is not None:
+            empty = empty.select(columns)
+        return pa.concat_tables([empty, *parts], promote_options="default")
 
-    def _part(self, table: str, commit: Commit) -> pa.Table:
-        key = table_key(table, commit.shard)
-        data = self._committed_bytes(commit, key)
-        return pq.read_table(pa.BufferReader(data))
+    def _kept(self, table: pa.Table) -> pa.Table:
+        """The rows of a table without those of excluded scenes."""
+        if not self._dropped:
+            return table
+        gone = pa.array(sorted(self._dropped), pa.int64())
+        return table.filter(pc.invert(pc.is_in(table["index"], gone)))
+
+    def n_usable(self, at: int) -> int:
+        """Scenes that are there of commit number `at`."""
+        return self._usable[at]
 
     def _locate(self, number: int) -> tuple[int, int]:
         """Which commit holds usable scene `number`, and its place among that shard's usable."""
@@ -252,16 +297,18 @@ class Dataset:
         if not 0 <= wanted < length:
             raise IndexError(f"scene {number}: {self.root} holds {length} usable scenes")
         at = bisect_right(self._stops, wanted)
-        return at, wanted - (self._stops[at] - self.commits[at].n_usable)
+        return at, wanted - (self._stops[at] - self._usable[at])
 
     def _read_shard_tables(self, at: int) -> _ShardTables:
         commit = self.commits[at]
-        rows = self._part("scenes", commit).to_pylist()
+        rows = self.part("scenes", commit).to_pylist()
         events: dict[int, list[dict[str, Any]]] = {}
-        for event in self._part("events", commit).to_pylist():
+        for event in self.part("events", commit).to_pylist():
             events.setdefault(event["index"], []).append(event)
         gains = {name: self._gains(name, self._gain_arrays[name], commit) for name in self.formats}
-        usable = [row for row in rows if row["status"] == STATUS_OK]
+        usable = [
+            row for row in rows if row["status"] == STATUS_OK and row["index"] not in self._dropped
+        ]
         return _ShardTables(rows=usable, events=events, gains=gains)
 
     def _gains(self, name: str, array: zarr.Array[Any], commit: Commit) -> NDArray[np.float32]:
@@ -327,17 +374,50 @@ class Dataset:
         )
 
 
-def open_dataset(uri: str | Path) -> Dataset:
+def open_dataset(uri: str | Path, *, excluded: bool = False) -> Dataset:
     """Open the dataset in a folder; it may still be rendering.
+
+    Args:
+        uri: the folder.
+        excluded: whether scenes that `scenesynth exclude` dropped are there nevertheless.
 
     Raises:
         StoreError: no dataset there, or one of a newer schema.
         CorruptShardError: its identity or a commit record is damaged.
     """
+    return Dataset(folder_of(uri), excluded=excluded)
+
+
+def folder_of(uri: str | Path) -> Path:
+    """The folder that a URI means.
+
+    Raises:
+        StoreError: it means something else.
+    """
     text = str(uri)
     if "://" in text and not text.startswith("file://"):
         raise StoreError(f"{text}: only folders can be opened; copy the dataset to a local disk")
-    return Dataset(Path(text.removeprefix("file://")))
+    return Path(text.removeprefix("file://"))
+
+
+def _open(root: Path, excluded: bool) -> Dataset:
+    return Dataset(root, excluded=excluded)
+
+
+def _usable(commits: Sequence[Commit], dropped: frozenset[int], shard_scenes: int) -> list[int]:
+    """Scenes of each commit that are there."""
+    gone: dict[int, set[int]] = {}
+    for index in dropped:
+        gone.setdefault(index // shard_scenes, set()).add(index)
+    return [
+        commit.n_usable
+        - sum(
+            commit.first <= index < commit.stop
+            for index in gone.get(commit.shard, set()) - set(commit.skipped)
+        )
+        * (commit.status == "ok")
+        for commit in commits
+    ]
 
 
 def _check_metadata(found: Any, expected: Mapping[str, Any]) -> None:

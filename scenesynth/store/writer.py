@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 import numpy as np
@@ -119,7 +119,7 @@ def extend_to(root: Path, scenes: int, info: DatasetInfo, *, limit: int | None =
             stop = scenes if have == 0 and scenes < size else min(rounded, limit or rounded)
             extent = {"schema": SCHEMA_VERSION, "first": have, "stop": stop}
             put_once(extent_path(root, len(read_extents(root))), seal(extent))
-        _write_metadata(root, info, have)
+        write_metadata(root, info, have)
     return have
 
 
@@ -142,6 +142,8 @@ class ShardWriter:
         self._events: list[dict[str, Any]] = []
         self._skipped: list[int] = []
         self._n_samples = 0
+        self.copied = 0
+        """Scenes that came encoded as a whole."""
 
     def add(self, scene: Scene) -> None:
         """Encode the next scene.
@@ -152,12 +154,16 @@ class ShardWriter:
         index = self.first + len(self._rows)
         if scene.sample_rate != self.info.sample_rate:
             raise ValueError(f"sample_rate = {scene.sample_rate}; must be {self.info.sample_rate}")
-        if missing := set(self.info.format_names) - set(scene.audio_by_format):
+        if missing := {*self.info.format_names} - {*scene.audio_by_format, *scene.encoded}:
             raise ValueError(f"scene {index} lacks the formats {', '.join(sorted(missing))}")
         row = {**scene.row, "index": index, "status": STATUS_OK}
         for array in self.info.arrays:
-            self._append(array, encode_scene(rows_of(scene, array), array, self.info), row)
+            encoded = scene.encoded.get(array.name)
+            if encoded is None:
+                encoded = encode_scene(rows_of(scene, array), array, self.info)
+            self._append(array, encoded, row)
         self._rows.append(row)
+        self.copied += len(scene.encoded) == len(self.info.arrays)
         self._n_samples += row["n_samples"]
         self._events += [
             {**event, "scene": row["id"], "index": index, "event": number}
@@ -314,20 +320,23 @@ def _refuse_other_run(root: Path, info: DatasetInfo, other_environment: bool) ->
     arguments = {k: v for k, v in found.items() if k not in environment}
     if arguments:
         raise StoreError(
-            f"{root}: holds a dataset made with other arguments:\n{_listing(arguments)}\n"
+            f"{root}: holds a dataset made with other arguments:\n{listing(arguments)}\n"
             f"Give the arguments of that run to resume it, or another --out, or --overwrite to "
             f"delete what is there"
         )
     if environment and not other_environment:
         raise StoreError(
             f"{root}: was begun in another environment, where the same scene may differ by "
-            f"rounding:\n{_listing(environment)}\n"
+            f"rounding:\n{listing(environment)}\n"
             f"Resume there, or allow the mixture explicitly, or give another --out"
         )
 
 
-def _listing(found: Mapping[str, tuple[Any, Any]]) -> str:
-    return "\n".join(f"  {k}: there {_short(a)}, here {_short(b)}" for k, (a, b) in found.items())
+def listing(found: Mapping[str, tuple[Any, Any]], there: str = "there", here: str = "here") -> str:
+    """Differences between two identities for people, a line each."""
+    return "\n".join(
+        f"  {key}: {there} {_short(a)}, {here} {_short(b)}" for key, (a, b) in found.items()
+    )
 
 
 def _short(value: Any, limit: int = 80) -> str:
@@ -346,16 +355,24 @@ def _refuse_foreign_folder(root: Path) -> None:
         )
 
 
-def _write_metadata(root: Path, info: DatasetInfo, scenes: int) -> None:
-    """Zarr metadata as identity and extents dictate; derived, so it is written over."""
-    group = root / ZARR_GROUP
-    documents = {group / name: document for name, document in group_metadata(info).items()}
+def zarr_metadata(info: DatasetInfo, scenes: int) -> dict[str, bytes]:
+    """Zarr metadata as identity and extents dictate, by path inside the dataset."""
+    documents = dict(group_metadata(info))
     for array in info.arrays:
-        documents[group / array.name / "audio"] = array_metadata(array, info, scenes)
-        documents[group / array.name / "gain"] = gain_metadata(info, scenes)
-    for folder, document in documents.items():
-        path = folder / "zarr.json"
-        data = (json.dumps(document, indent=1) + "\n").encode()
+        documents[f"{array.name}/audio"] = array_metadata(array, info, scenes)
+        documents[f"{array.name}/gain"] = gain_metadata(info, scenes)
+    return {
+        str(PurePosixPath(ZARR_GROUP, name, "zarr.json")): (
+            json.dumps(document, indent=1) + "\n"
+        ).encode()
+        for name, document in documents.items()
+    }
+
+
+def write_metadata(root: Path, info: DatasetInfo, scenes: int) -> None:
+    """Zarr metadata as identity and extents dictate; derived, so it is written over."""
+    for key, data in zarr_metadata(info, scenes).items():
+        path = root / key
         if not path.exists() or path.read_bytes() != data:
             replace(path, data)
 
