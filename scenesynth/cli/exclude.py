@@ -51,8 +51,8 @@ def exclude(uri: str, ids: tuple[str, ...], file: tuple[str, ...], reason: str, 
     if len(found) > len(done):
         click.echo(f"{plural(len(found) - len(done), 'scene')} already {word}", err=True)
     if done:
-        action = "include" if undo else "exclude"
-        key = add_list(dataset.root, ExcludeList(action=action, scenes=done, reason=reason))
+        item = ExcludeList(action="include" if undo else "exclude", scenes=done, reason=reason)
+        key = add_list(dataset.root, item)
         left = len(open_dataset(uri))
         click.echo(f"{plural(len(done), 'scene')} {word} ({key}); readers see {left:,} now")
 

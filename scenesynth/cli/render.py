@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from scenesynth.scene.recipe_records import Recipe
 
 _HOW_MUCH, _SCENES, _CLIPS = "How much", "What the scenes are", "Clips"
+_AGAIN = "Scenes again"
 _OUTPUT, _WORK = "Output", "How the work is done"
 _EXIT_CODES = {"done": DONE, "failed": FAILED, "drained": DRAINED}
 
@@ -37,6 +38,10 @@ Examples:
 \b
   scenesynth render --recipe everyday --set noise.snr_db=10 --hours 1 --dry-run --out out/b
       What would be made, how large it is and how long it takes, without making it.
+\b
+  scenesynth render --from out/a --format binaural --out out/ears
+  scenesynth render --from out/a --only bad.txt --set noise.snr_db=5 --out out/c
+      The scenes of a dataset again: in another format; some of them, with another ratio.
 \b
 The same command again goes on where the last one stopped; more --hours or --scenes extend a
 finished dataset. Exit codes: 0 done; 1 some shards could not be rendered; 2 a wrong command;
@@ -126,6 +131,28 @@ finished dataset. Exit codes: 0 done; 1 some shards could not be rendered; 2 a w
     "corpus; repeats. Built-in clips if not given. A recipe may ask for a NAME.",
 )
 @option(_CLIPS, "--noise", multiple=True, metavar="[NAME=]PATH", help="Clips for noise, likewise.")
+@option(
+    _AGAIN,
+    "--from",
+    "source",
+    metavar="URI",
+    help="Make the scenes of this dataset, or of its manifest.parquet, again: with its formats, "
+    "stems and codec unless others are given. What has the same render key is copied as it is "
+    "stored; the rest is rendered, from the clips of that dataset, given again. --set can change "
+    "what moves nothing and plays nothing else: snr_db, sir_db, snr_reference, mode, "
+    "mixing_time_s, highpass_hz, displacement_m, scattering, doppler, head. --stems none leaves "
+    "stems out. A scene that cannot be rendered is left silent, or stops the run with --on-error "
+    "stop. (docs/store.md)",
+)
+@option(
+    _AGAIN,
+    "--only",
+    multiple=True,
+    metavar="IDS|FILE",
+    help="With --from: these scenes alone. Ids (train-00000017), numbers (17) or ranges (0-99), "
+    "separated by commas; or a file of them, .txt, .csv or .parquet with a column id; repeats.",
+)
+@option(_AGAIN, "--anew", is_flag=True, help="With --from: copy nothing, render everything here.")
 @option(_OUTPUT, "--out", required=True, metavar="URI", help="Folder of the dataset.")
 @option(
     _OUTPUT,
@@ -190,6 +217,9 @@ def render(**options: Any) -> None:
     """
     asked = _Asked(**options)
     plan = _plan(asked)
+    if asked.dry_run and asked.source is not None:
+        click.echo(_report_again(plan, asked))
+        return
     if asked.dry_run:
         from scenesynth.cli.estimate import estimate, report
 
@@ -201,6 +231,14 @@ def render(**options: Any) -> None:
 
         clear(plan.root, asked.yes)
     raise SystemExit(_run(plan, asked))
+
+
+def _report_again(plan: Plan, asked: _Asked) -> str:
+    from scenesynth.cli.again import report
+    from scenesynth.pipeline.again import AgainPlan
+
+    assert isinstance(plan, AgainPlan)
+    return report(plan, asked.as_json)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,6 +258,9 @@ class _Asked:
     seed: int
     sources: tuple[str, ...]
     noise: tuple[str, ...]
+    source: str | None
+    only: tuple[str, ...]
+    anew: bool
     out: str
     shard_scenes: int | None
     codec: str
@@ -234,8 +275,12 @@ class _Asked:
 
 def _plan(asked: _Asked) -> Plan:
     """What is going to be rendered; cheap mistakes are found before clips are indexed."""
+    from scenesynth.cli import again
     from scenesynth.spatial.formats import parse_format
 
+    if asked.source is not None:
+        return again.plan_of(asked)
+    again.refuse_without_from(asked)
     if asked.hours is not None and asked.scenes is not None:
         raise click.UsageError("--hours and --scenes: give one of the two")
     formats = _names(asked.formats)
@@ -313,7 +358,7 @@ def _run(plan: Plan, asked: _Asked) -> int:
     shown = Progress(stream, choose_mode(stream, asked.as_json))
     for note in settled.notes:
         shown(Notice(text=note))
-    if settled.todo:
+    if settled.todo and plan.needs_clips:
         _tell_rejected(plan)
         ensure_compiled(tell)
         with Counter() as progress:
@@ -324,6 +369,10 @@ def _run(plan: Plan, asked: _Asked) -> int:
     if outcome.state == "drained":
         _take_no_more_signals()
     shown.finish(outcome)
+    if plan.specs is not None and not asked.as_json:
+        from scenesynth.cli.again import closing
+
+        tell(closing(plan))
     if outcome.state == "done" and not asked.as_json:
         click.echo(
             f"{plan.root} is complete; look at it: scenesynth preview {shlex.quote(str(plan.root))}"

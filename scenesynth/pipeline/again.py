@@ -131,6 +131,11 @@ class AgainPlan(Plan):
         )
 
     @property
+    def needs_clips(self) -> bool:
+        """Whether anything may have to be rendered."""
+        return bool(self.rendering)
+
+    @property
     def usual_notes(self) -> tuple[str, ...]:
         """What a user may not expect of this plan."""
         notes = []

@@ -76,6 +76,11 @@ class Plan:
         return None
 
     @property
+    def needs_clips(self) -> bool:
+        """Whether anything is rendered."""
+        return True
+
+    @property
     def usual_notes(self) -> tuple[str, ...]:
         """What a user may not expect of this plan."""
         return ()

@@ -71,6 +71,15 @@ def publish(root: Path, key: str, write: Callable[[Path], None]) -> None:
         tmp.unlink(missing_ok=True)
 
 
+def link(path: Path, target: Path) -> None:
+    """Give a file a second name.
+
+    Raises:
+        OSError: the name is taken, or the file system does not allow it.
+    """
+    path.hardlink_to(target)
+
+
 def copy_once(source: Path, key: str, out: Path) -> bool:
     """Give `out` the file that `source` has under a key, unless it has one; True where it had none.
 
@@ -79,7 +88,7 @@ def copy_once(source: Path, key: str, out: Path) -> bool:
     path = out / key
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        path.hardlink_to(source / key)
+        link(path, source / key)
     except FileExistsError:
         return False
     except OSError:

@@ -28,6 +28,7 @@ from scenesynth.store.layout import (
     DatasetInfo,
     StoredFormat,
     gain_key,
+    n_scenes,
     read_extents,
     read_info,
     selection_key,
@@ -158,7 +159,7 @@ def repair(root: Path, found: Verified) -> list[str]:
             gone += [key for key in keys if files.exists(root, key)]
             files.remove(root, keys)
         if any(finding.derived for finding in found.findings):
-            write_metadata(root, info, read_extents(root)[-1].stop)
+            write_metadata(root, info, n_scenes(root))
     return gone
 
 
