@@ -19,8 +19,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from scenesynth import builtin_corpora, load_recipe
 from scenesynth.pipeline.again import plan_again
