@@ -35,3 +35,37 @@ class StoreError(RuntimeError):
 
 class CorruptShardError(StoreError):
     """Committed bytes that are missing or differ from their commit record."""
+
+
+class RefusedError(StoreError):
+    """A file system or an object store refuses, and will not do otherwise if asked again.
+
+    Attributes:
+        where: file or URI.
+        verb: what was refused: to "read", "write", "list" or "delete".
+        why: in words.
+        remedy: what the user can do.
+        committed: committed shards, which stay as they are; None where they could not be counted.
+    """
+
+    def __init__(
+        self, where: str, verb: str, why: str, remedy: str, committed: int | None = 0
+    ) -> None:
+        super().__init__(where, verb, why, remedy, committed)
+        self.where = where
+        self.verb = verb
+        self.why = why
+        self.remedy = remedy
+        self.committed = committed
+
+    def __str__(self) -> str:
+        safe = ""
+        if self.committed is None:
+            safe = "; what is committed is whole and stays readable"
+        elif self.committed:
+            safe = f"; {self.committed} committed shards are whole and stay readable"
+        return f"{self.where}: cannot {self.verb}: {self.why}{safe}. To go on: {self.remedy}"
+
+    def counted(self, committed: int | None) -> RefusedError:
+        """The same, telling how many shards are committed."""
+        return RefusedError(self.where, self.verb, self.why, self.remedy, committed)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import uuid
+from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import s3_helpers
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +44,25 @@ def compiled_kernels(private_cache: Path) -> None:
     folder = private_cache / "numba" / sources_digest()
     if folder != kernel_cache():
         shutil.copytree(kernel_cache(), folder, dirs_exist_ok=True)
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """Endpoint of an S3 server for the session, with the bucket `bucket`."""
+    for package in ("obstore", "moto", "flask"):
+        if find_spec(package) is None:
+            pytest.skip(f"needs {package}: pip install obstore 'moto[server]'")
+    with s3_helpers.s3_server() as endpoint:
+        s3_helpers.make_bucket(endpoint, "bucket")
+        yield endpoint
+
+
+@pytest.fixture
+def s3(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """URI of a prefix of that bucket, empty at first; the environment leads to its server."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in s3_helpers.CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_endpoint)
+    return f"s3://bucket/{uuid.uuid4().hex}"

@@ -63,7 +63,7 @@ def make_corpora(folder: Path) -> Corpora:
     return Corpora.open([sources], [make_clips(folder / "noise", "hum")])
 
 
-def plan_of(root: Path, corpora: Corpora, scenes: int = 12, **kwargs: Any) -> Plan:
+def plan_of(root: Path | str, corpora: Corpora, scenes: int = 12, **kwargs: Any) -> Plan:
     """A run of shards of four scenes."""
     recipe = kwargs.pop("recipe", None) or make_recipe()
     options = {"formats": ["foa"], "shard_scenes": 4, "scenes": scenes, **kwargs}

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from scenesynth.store.commit import Commit
 from scenesynth.store.layout import DatasetInfo, StoredFormat
+from scenesynth.store.places import Root
 from scenesynth.store.schema import Scene
 from scenesynth.store.writer import ShardWriter, create_or_open, extend_to
 
@@ -58,7 +59,7 @@ def make_scene(index: int, info: DatasetInfo, level: float = 0.1, n_samples: int
     )
 
 
-def write_shard(root: Path, info: DatasetInfo, shard: int, stop: int, **kwargs: Any) -> Commit:
+def write_shard(root: Root, info: DatasetInfo, shard: int, stop: int, **kwargs: Any) -> Commit:
     """Publish one shard of `make_scene` scenes."""
     writer = ShardWriter(root, info, shard, stop)
     for index in range(writer.first, writer.stop):
@@ -66,7 +67,7 @@ def write_shard(root: Path, info: DatasetInfo, shard: int, stop: int, **kwargs: 
     return writer.commit(writer.put_files(), {"scenesynth": "test"}, {})
 
 
-def make_dataset(root: Path, scenes: int = 8, **changes: Any) -> DatasetInfo:
+def make_dataset(root: Root, scenes: int = 8, **changes: Any) -> DatasetInfo:
     """A complete dataset in `root`."""
     info = make_info(**changes)
     create_or_open(root, info)

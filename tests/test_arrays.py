@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import eval_legendre, spherical_jn, spherical_yn
 
-from scenesynth.acoustics.directivity import pattern
 from scenesynth.errors import ConfigError
 from scenesynth.scene.geometry import azimuth_elevation, direction, rotation_matrix
 from scenesynth.spatial.ambisonics import spherical_harmonics
@@ -421,12 +420,6 @@ def test_a_pattern_is_a_name_or_a_number(tmp_path: Path, shape: str, share: floa
     front, side = respond(array, [(90, 30), (0, 0)], [0.0])[:, 0, 0]
     assert front == pytest.approx(1.0)
     assert side == pytest.approx(share)
-
-
-def test_capsules_and_sources_mean_the_same_by_a_pattern() -> None:
-    for name, share in OMNI_SHARE.items():
-        omni, along = pattern(name, [1000.0])[0, :2]
-        assert (omni, along) == (share, 1 - share)
 
 
 BALL = "kind: rigid\nradius_m: 0.05\ncapsules:\n"

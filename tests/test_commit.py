@@ -16,18 +16,17 @@ import pytest
 from store_helpers import make_dataset, make_info, tree_bytes, write_shard
 
 from scenesynth.errors import CorruptShardError, StoreError
-from scenesynth.store import commit as commit_module
+from scenesynth.store import local
 from scenesynth.store.commit import (
     Commit,
     explained,
     list_commits,
     put_commit,
-    put_once,
     read_commit,
     record_of,
-    remove_stale_temporaries,
 )
 from scenesynth.store.layout import ZARR_GROUP, audio_key, gain_key, table_key
+from scenesynth.store.local import LocalPlace, put_once, remove_stale_temporaries
 from scenesynth.store.reader import open_dataset
 from scenesynth.store.writer import create_or_open, extend_to
 
@@ -63,13 +62,13 @@ def test_a_name_taken_while_writing_is_adopted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "file"
-    write = commit_module._write
+    write = local._write
 
     def write_slowly(tmp: Path, data: bytes) -> None:
         write(tmp, data)
         path.write_bytes(b"theirs")
 
-    monkeypatch.setattr(commit_module, "_write", write_slowly)
+    monkeypatch.setattr(local, "_write", write_slowly)
     assert put_once(path, b"ours") is False
     assert path.read_bytes() == b"theirs"
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
@@ -129,17 +128,16 @@ def test_a_crash_before_the_commit_shows_nothing_and_is_adopted_by_the_next_atte
     class Crash(BaseException):
         pass
 
-    done: list[Path] = []
+    done: list[str] = []
 
-    def put_until_crash(path: Path, data: bytes) -> bool:
+    def put_until_crash(place: LocalPlace, key: str, data: bytes) -> bool:
         if len(done) == published:
             raise Crash
-        done.append(path)
-        return put_once(path, data)
+        done.append(key)
+        return put_once(place.path / key, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr("scenesynth.store.writer.put_once", put_until_crash)
-        patch.setattr(commit_module, "put_once", put_until_crash)
+        patch.setattr(LocalPlace, "put_once", put_until_crash)
         with pytest.raises(Crash):
             write_shard(root, info, 0, stop)
     assert len(open_dataset(root)) == 0

@@ -21,7 +21,7 @@ def refuse_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*args: object) -> None:
         raise AssertionError("a part was read")
 
-    monkeypatch.setattr(Dataset, "_committed_bytes", never)
+    monkeypatch.setattr(Dataset, "_committed", never)
 
 
 def test_merged_tables_equal_the_parts_and_are_read_in_their_place(

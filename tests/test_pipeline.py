@@ -34,7 +34,7 @@ from scenesynth.render.renderer import render_scene
 from scenesynth.scene.sample import sample_scene
 from scenesynth.store.arrays import CODECS, dequantise, quantise
 from scenesynth.store.commit import list_commits, read_commit
-from scenesynth.store.layout import failure_path, unseal
+from scenesynth.store.layout import failure_key, unseal
 from scenesynth.store.reader import open_dataset
 
 TESTS = Path(__file__).parent
@@ -223,7 +223,7 @@ def test_a_hopeless_scene_parks_its_shard_and_the_run_goes_on(
     assert (outcome.state, outcome.parked, outcome.scenes) == ("failed", (1,), 8)
     ds = open_dataset(plan.root)
     assert ds.scenes["index"].to_pylist() == [0, 1, 2, 3, 8, 9, 10, 11]
-    path = failure_path(plan.root, 1)
+    path = tmp_path / "ds" / failure_key(1)
     report = unseal(path.read_bytes(), path)
     assert why in report["why"]
     assert why in report["traceback"]
@@ -521,7 +521,7 @@ def test_failures_in_workers_are_told_like_those_in_this_process(
     plan = plan_of(tmp_path / "ds", corpora)
     outcome = run(plan, workers=2, maker=helpers.broken_maker)
     assert (outcome.state, outcome.parked, outcome.scenes) == ("failed", (1,), 8)
-    path = failure_path(plan.root, 1)
+    path = tmp_path / "ds" / failure_key(1)
     assert "ZeroDivisionError" in unseal(path.read_bytes(), path)["traceback"]
 
 

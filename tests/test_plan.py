@@ -122,9 +122,11 @@ def test_impossible_arguments_are_refused_by_name(
         plan_of(tmp_path, corpora, **changes)
 
 
-def test_object_stores_are_refused(corpora: Corpora) -> None:
-    with pytest.raises(ConfigError, match="must be a folder"):
-        make_plan("s3://bucket/ds", make_recipe(), corpora, formats=["foa"], scenes=4)
+def test_unknown_kinds_of_output_are_refused(corpora: Corpora) -> None:
+    with pytest.raises(
+        ConfigError, match=r"--out ftp://bucket/ds: must be a folder, or a URI of s3://"
+    ):
+        make_plan("ftp://bucket/ds", make_recipe(), corpora, formats=["foa"], scenes=4)
 
 
 def test_size_estimate_bounds_what_is_written(plan: Plan) -> None:

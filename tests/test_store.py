@@ -343,8 +343,8 @@ def test_what_is_no_dataset_is_refused_saying_why(tmp_path: Path) -> None:
         open_dataset(tmp_path / "nowhere")
     with pytest.raises(StoreError, match=r"holds no dataset\.json"):
         open_dataset(tmp_path)
-    with pytest.raises(StoreError, match="only folders"):
-        open_dataset("s3://bucket/data")
+    with pytest.raises(StoreError, match="must be a folder, or a URI of s3://"):
+        open_dataset("ftp://bucket/data")
 
 
 def test_a_newer_schema_is_refused_naming_both_versions(tmp_path: Path) -> None:

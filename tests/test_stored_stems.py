@@ -21,9 +21,8 @@ from scenesynth.errors import ConfigError, CorruptShardError, StoreError
 from scenesynth.pipeline.driver import run
 from scenesynth.render.renderer import render_scene
 from scenesynth.scene.sample import sample_scene
-from scenesynth.store import commit as commit_module
 from scenesynth.store.arrays import array_metadata, group_metadata
-from scenesynth.store.commit import list_commits, put_once, read_commit
+from scenesynth.store.commit import list_commits, read_commit
 from scenesynth.store.layout import (
     ZARR_GROUP,
     DatasetInfo,
@@ -33,6 +32,7 @@ from scenesynth.store.layout import (
     gain_key,
     read_info,
 )
+from scenesynth.store.local import LocalPlace, put_once
 from scenesynth.store.reader import open_dataset
 from scenesynth.store.schema import STEM_KINDS, Scene
 from scenesynth.store.writer import ShardWriter, create_or_open, extend_to
@@ -275,17 +275,16 @@ def test_a_crash_before_the_commit_shows_nothing_and_is_adopted_by_the_next_atte
     class Crash(BaseException):
         pass
 
-    done: list[Path] = []
+    done: list[str] = []
 
-    def put_until_crash(path: Path, data: bytes) -> bool:
+    def put_until_crash(place: LocalPlace, key: str, data: bytes) -> bool:
         if len(done) == published:
             raise Crash
-        done.append(path)
-        return put_once(path, data)
+        done.append(key)
+        return put_once(place.path / key, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr("scenesynth.store.writer.put_once", put_until_crash)
-        patch.setattr(commit_module, "put_once", put_until_crash)
+        patch.setattr(LocalPlace, "put_once", put_until_crash)
         with pytest.raises(Crash):
             write(tmp_path, info, four(info))
     assert len(open_dataset(tmp_path)) == 0

@@ -10,8 +10,8 @@ import pytest
 from store_helpers import FOA, MONO, make_dataset, make_info, tree_bytes, write_shard
 
 from scenesynth.errors import StoreError
-from scenesynth.store.commit import Commit, FileRecord, put_once, read_commit, record_of
-from scenesynth.store.layout import commit_path, seal
+from scenesynth.store.commit import Commit, FileRecord, put_commit, read_commit, record_of
+from scenesynth.store.layout import commit_key
 from scenesynth.store.manifest import finalize
 from scenesynth.store.reader import open_dataset
 from scenesynth.store.verify import Verified, repair, verify
@@ -27,6 +27,10 @@ EVENTS = "tables/events/part-{}.parquet"
 def root(tmp_path: Path) -> Path:
     make_dataset(tmp_path / "ds", 12, formats=(FOA, MONO))
     return tmp_path / "ds"
+
+
+def commit_path(root: Path, shard: int) -> Path:
+    return root / commit_key(shard)
 
 
 def flip(path: Path, at: int = 50) -> None:
@@ -52,7 +56,7 @@ def recommit(root: Path, shard: int) -> None:
     records: dict[str, FileRecord] = {k: record_of((root / k).read_bytes()) for k in old.files}
     path.unlink()
     commit = Commit(shard=shard, first=old.first, stop=old.stop, files=records)
-    put_once(path, seal(commit.to_dict()))
+    put_commit(root, commit)
 
 
 def make_again(root: Path) -> None:
@@ -146,7 +150,6 @@ def test_what_does_not_belong_is_named_and_what_a_crash_left_is_counted(root: Pa
     (root / "notes.txt").touch()
     (root / "data.zarr/foa/audio/c/99/0").mkdir(parents=True)
     (root / "data.zarr/foa/audio/c/99/0/0").touch()
-    (root / "commits/.tmp-1234").touch()
     commit_path(root, 2).unlink()
     found = verify(root)
     assert [finding.key for finding in found.findings] == [
@@ -154,15 +157,21 @@ def test_what_does_not_belong_is_named_and_what_a_crash_left_is_counted(root: Pa
         "notes.txt",
     ]
     assert found.damaged_shards == ()
-    assert found.leftovers == 1 + 6
+    assert found.leftovers == 6
     assert repair(root, found) == []
     assert (root / "notes.txt").exists()
 
 
 def test_a_missing_extent_and_a_missing_identity(root: Path) -> None:
     (root / "extents/0.json").unlink()
-    assert verify(root).damaged_shards == ()
-    assert "commits/0.json: " in told(verify(root))
+    found = verify(root)
+    assert found.damaged_shards == ()
+    assert [finding.key for finding in found.findings] == [
+        *("data.zarr/foa/audio/zarr.json", "data.zarr/foa/gain/zarr.json"),
+        *("data.zarr/mono/audio/zarr.json", "data.zarr/mono/gain/zarr.json"),
+        *(f"commits/{shard}.json" for shard in range(3)),
+    ]
+    assert "lie outside the 0 of the extents: an extent is missing" in told(found)
     (root / "dataset.json").unlink()
     with pytest.raises(StoreError, match="not a scenesynth dataset"):
         verify(root)

@@ -14,23 +14,15 @@ from __future__ import annotations
 
 import math
 from functools import cache
-from typing import Final, get_args
+from typing import Final, cast, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from scenesynth.scene.spec import Directivity
+from scenesynth.spatial.arrays import OMNI_SHARE, Pattern
 
 DEGREE: Final = 4
-
-OMNI_SHARE: Final = {
-    "subcardioid": 0.7,
-    "cardioid": 0.5,
-    "supercardioid": 0.366,
-    "hypercardioid": 0.25,
-    "figure8": 0.0,
-}
-"""a in a + (1 - a) c."""
 
 HEAD_RADIUS_M: Final = 0.0875
 MOUTH_RAD: Final = math.radians(10.0)
@@ -62,7 +54,7 @@ def pattern(name: str, band_hz: ArrayLike) -> NDArray[np.float64]:
     bands = np.asarray(band_hz, dtype=np.float64)
     if name == "speech":
         return np.array([_speech(float(centre)) for centre in bands])
-    share = OMNI_SHARE.get(name, 1.0)
+    share = OMNI_SHARE[cast(Pattern, name)]
     out = np.zeros((len(bands), DEGREE + 1))
     out[:, 0], out[:, 1] = share, 1.0 - share
     return out

@@ -46,13 +46,13 @@ def exclude(uri: str, ids: tuple[str, ...], file: tuple[str, ...], reason: str, 
         _show(dataset)
         return
     found = find_scenes(dataset, read_ids(given), "scene")
-    done = {n: name for n, name in found.items() if (n in dataset.excluded) != undo}
+    done = {n: name for n, name in found.items() if (n in dataset.excluded) == undo}
     word = "taken back in" if undo else "excluded"
     if len(found) > len(done):
         click.echo(f"{plural(len(found) - len(done), 'scene')} already {word}", err=True)
     if done:
         item = ExcludeList(action="include" if undo else "exclude", scenes=done, reason=reason)
-        key = add_list(dataset.root, item)
+        key = add_list(dataset.place, item)
         left = len(open_dataset(uri))
         click.echo(f"{plural(len(done), 'scene')} {word} ({key}); readers see {left:,} now")
 
@@ -61,9 +61,9 @@ def _show(dataset: Dataset) -> None:
     from scenesynth.store.exclude import read_lists
 
     reasons: dict[int, str] = {}
-    for item in read_lists(dataset.root):
+    for item in read_lists(dataset.place):
         reasons |= dict.fromkeys(item.scenes, item.reason)
     for number, name in dataset.excluded.items():
         click.echo(f"{name}  {reasons[number]}".rstrip())
     if not dataset.excluded:
-        click.echo(f"{dataset.root}: no scene is excluded", err=True)
+        click.echo(f"{dataset.place}: no scene is excluded", err=True)

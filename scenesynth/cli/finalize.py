@@ -38,6 +38,6 @@ def finalize(uri: str) -> None:
     done = write(dataset)
     click.echo(
         f"{plural(done.rows['scenes'], 'scene')} and {plural(done.rows['events'], 'event')} of "
-        f"{plural(done.shards, 'shard')} in {dataset.root / MANIFESTS['scenes']} and "
+        f"{plural(done.shards, 'shard')} in {dataset.place.locate(MANIFESTS['scenes'])} and "
         f"{MANIFESTS['events']}, {format_bytes(done.n_bytes)}"
     )

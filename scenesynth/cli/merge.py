@@ -34,10 +34,10 @@ def merge(uris: tuple[str, ...], out: str, other_environment: bool) -> None:
     that is possible, else copied. The same command again finishes a merge that was interrupted.
     """
     from scenesynth.store.merge import merge as join
-    from scenesynth.store.reader import folder_of
+    from scenesynth.store.places import address_of
 
     done = join(
-        [folder_of(uri) for uri in uris], folder_of(out), other_environment=other_environment
+        [address_of(uri) for uri in uris], address_of(out), other_environment=other_environment
     )
     click.echo(
         f"{out} holds {plural(done.shards, 'shard')} now, {done.added:,} of them new, of a dataset "

@@ -53,7 +53,8 @@ Examples:
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Folder for pictures and wavs; `preview` inside the dataset if not given.",
+    help="Folder for pictures and wavs; if not given, `preview` inside the dataset, or "
+    "./preview-NAME for a dataset in an object store.",
 )
 def preview(uri: str, scene: int | None, n_random: int | None, seed: int, out: Path | None) -> None:
     """Show scenes of the dataset URI as pictures and wav files.
@@ -86,7 +87,7 @@ def preview(uri: str, scene: int | None, n_random: int | None, seed: int, out: P
             f"finish or begin its `scenesynth render` command, and look again"
         )
         raise SystemExit(FAILED)
-    folder = out or dataset.root / "preview"
+    folder = out or _default_folder(dataset)
     if scene is not None:
         numbers = [_number_of(dataset, scene)]
     else:
@@ -102,6 +103,12 @@ def preview(uri: str, scene: int | None, n_random: int | None, seed: int, out: P
         f"{plural(len(numbers), 'picture')} with wav files in {folder}, of "
         f"{plural(len(dataset), 'rendered scene')}{_waiting(dataset)}"
     )
+
+
+def _default_folder(dataset: Dataset) -> Path:
+    if isinstance(dataset.root, Path):
+        return dataset.root / "preview"
+    return Path(f"preview-{dataset.root.rpartition('/')[2]}")
 
 
 def _waiting(dataset: Dataset) -> str:

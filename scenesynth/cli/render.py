@@ -153,7 +153,13 @@ finished dataset. Exit codes: 0 done; 1 some shards could not be rendered; 2 a w
     "separated by commas; or a file of them, .txt, .csv or .parquet with a column id; repeats.",
 )
 @option(_AGAIN, "--anew", is_flag=True, help="With --from: copy nothing, render everything here.")
-@option(_OUTPUT, "--out", required=True, metavar="URI", help="Folder of the dataset.")
+@option(
+    _OUTPUT,
+    "--out",
+    required=True,
+    metavar="URI",
+    help="Folder of the dataset, or s3://BUCKET/PREFIX.",
+)
 @option(
     _OUTPUT,
     "--shard-scenes",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,6 +13,7 @@ from scenesynth.cli.live import Counter
 
 if TYPE_CHECKING:
     from scenesynth.pipeline.recheck import Rechecked
+    from scenesynth.store.places import Address
     from scenesynth.store.verify import Verified
 
 _DEPTH, _CLIPS, _OUTCOME = "How deep to look", "Clips, for --sample", "What to do"
@@ -89,10 +89,10 @@ def verify(
     metadata, and whether there is anything else in the folder. A dataset that is still being
     rendered can be checked, too.
     """
-    from scenesynth.store.reader import folder_of
+    from scenesynth.store.places import address_of
     from scenesynth.store.verify import verify as look
 
-    root = folder_of(uri)
+    root = address_of(uri)
     found = look(root, deep=deep)
     rechecked = [] if sample is None else _sample(root, found, sample, seed, sources, noise)
     bad = _bad(root, rechecked) if rechecked else []
@@ -106,7 +106,7 @@ def verify(
 
 
 def _sample(
-    root: Path,
+    root: Address,
     found: Verified,
     count: int,
     seed: int,
@@ -127,7 +127,7 @@ def _sample(
     return list(recheck(open_dataset(root), corpora, count, seed=seed))
 
 
-def _bad(root: Path, rechecked: Sequence[Rechecked]) -> list[str]:
+def _bad(root: Address, rechecked: Sequence[Rechecked]) -> list[str]:
     """What is wrong with scenes that were rendered again, a line each."""
     from scenesynth.pipeline.recheck import TOLERANCE_DB, same_environment
     from scenesynth.store.layout import read_info
@@ -152,7 +152,9 @@ def _bad(root: Path, rechecked: Sequence[Rechecked]) -> list[str]:
     return lines
 
 
-def _tell(root: Path, found: Verified, rechecked: Sequence[Rechecked], bad: Sequence[str]) -> None:
+def _tell(
+    root: Address, found: Verified, rechecked: Sequence[Rechecked], bad: Sequence[str]
+) -> None:
     from scenesynth.pipeline.progress import format_bytes
     from scenesynth.pipeline.recheck import same_environment
     from scenesynth.store.layout import read_info
@@ -207,7 +209,7 @@ def _plain(found: Verified, rechecked: Sequence[Rechecked], bad: Sequence[str]) 
     }
 
 
-def _repair(root: Path, found: Verified, yes: bool, quiet: bool) -> None:
+def _repair(root: Address, found: Verified, yes: bool, quiet: bool) -> None:
     from scenesynth.store.verify import repair
 
     shards = found.damaged_shards

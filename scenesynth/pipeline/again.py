@@ -28,9 +28,9 @@ from scenesynth.pipeline.given import Given, copyable
 from scenesynth.pipeline.plan import (
     MAX_SHARD_BYTES,
     Plan,
+    _address,
     _check_shards,
     _corpora_identity,
-    _local_folder,
     _shard_scenes,
     _stems,
     shard_count,
@@ -49,16 +49,17 @@ from scenesynth.scene.recipe_records import Recipe
 from scenesynth.scene.spec import RENDER_VERSION
 from scenesynth.spatial.formats import parse_format
 from scenesynth.store.arrays import CODECS
-from scenesynth.store.commit import explained, put_once, record_of
+from scenesynth.store.commit import explained, record_of
 from scenesynth.store.layout import (
     DatasetInfo,
     StoredStems,
-    extent_path,
+    extent_key,
     read_extents,
     seal,
     selection_key,
     stored_arrays,
 )
+from scenesynth.store.places import Address, place_of
 from scenesynth.store.reader import Dataset
 from scenesynth.store.scene_ids import find_scenes, read_ids
 from scenesynth.store.schema import SCHEMA_VERSION
@@ -117,11 +118,12 @@ class AgainPlan(Plan):
     def _add_extent(self, number: int, have: int, fresh: Numbers) -> None:
         """Another job that does the same may come first; then its choice holds."""
         key = selection_key(number)
-        put_once(self.root / key, write_selection(fresh))
-        data = (self.root / key).read_bytes()
+        place = place_of(self.root)
+        place.put_once(key, write_selection(fresh))
+        data = place.read(key)
         extent = {"first": have, "stop": have + len(read_selection(self.root, number))}
         body = {"schema": SCHEMA_VERSION, **extent, "selection": record_of(data).xxh3}
-        put_once(extent_path(self.root, number), seal(body))
+        place.put_once(extent_key(number), seal(body))
 
     def _too_few(self) -> str:
         return (
@@ -191,8 +193,8 @@ def plan_again(
             those of the source.
         StoreError: no dataset there.
     """
-    root, opened = _local_folder(out), open_source(str(source))
-    if root.resolve() == opened.root.resolve():
+    root, opened = _address(out), open_source(str(source))
+    if _whole(root) == _whole(opened.root):
         raise ConfigError(f"--out {out}: is the source itself; give another folder")
     if on_error not in ("skip", "stop"):
         raise ConfigError(
@@ -225,7 +227,7 @@ def plan_again(
     chosen = numbers if only else None
     info = replace(info, came_from=_origin(opened, info, chosen, changed, anew))
     _check_shards(len(numbers), info)
-    given = Given(source=str(opened.root.resolve()), changes=changed, anew=anew)
+    given = Given(source=_whole(opened.root), changes=changed, anew=anew)
     return AgainPlan(
         root=root,
         info=info,
@@ -239,6 +241,11 @@ def plan_again(
         complete=complete,
         rendering=why,
     )
+
+
+def _whole(root: Address) -> str:
+    """A folder's whole path; a URI as it is."""
+    return str(root.resolve()) if isinstance(root, Path) else root
 
 
 def _choose(source: Source, only: Sequence[str]) -> tuple[Numbers, bool]:

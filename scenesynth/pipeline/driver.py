@@ -25,7 +25,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from scenesynth.corpus.corpora import prepare_for_rendering
-from scenesynth.errors import ConfigError, StoreError
+from scenesynth.errors import ConfigError, RefusedError, StoreError
 from scenesynth.pipeline.events import (
     Notice,
     OnEvent,
@@ -161,7 +161,7 @@ class _Run:
         self.drained = drain.requested and bool(waiting or running)
 
     def outcome(self) -> Outcome:
-        parked = tuple(parked_shards(self.plan.root))
+        parked = self._parked()
         message = self.fatal or (parked_message(self.plan.root, parked) if parked else "")
         state: Literal["done", "drained", "failed"] = "failed" if message else "done"
         if self.drained and not self.fatal:
@@ -177,6 +177,14 @@ class _Run:
             message=message,
             stages_s={name: round(value, 3) for name, value in self.stages.items()},
         )
+
+    def _parked(self) -> tuple[int, ...]:
+        try:
+            return tuple(parked_shards(self.plan.root))
+        except (OSError, StoreError):
+            if not self.fatal:
+                raise
+            return ()  # what stopped the run is told, not that looking back fails too
 
     def _ending(self, drain: Drain) -> bool:
         return drain.requested or bool(self.fatal)
@@ -217,6 +225,8 @@ class _Run:
 
     def _stop(self, job: ShardJob, error: BaseException) -> None:
         """End the run: the next shard would fare no better."""
+        if isinstance(error, RefusedError) and not error.committed:
+            error = error.counted(self.committed)
         self._tell_failure(job, error, parked=False)
         self.fatal = self.fatal or str(error)
 

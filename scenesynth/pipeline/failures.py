@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import shlex
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from scenesynth.errors import ConfigError, ContentError, StoreError
 from scenesynth.pipeline.pools import ClusterLostError
 from scenesynth.pipeline.shard import SceneError, ShardJob, corpora_of
 from scenesynth.scene.sample import sample_scene
-from scenesynth.store.commit import explained, list_commits, replace
-from scenesynth.store.layout import commit_path, failure_path, seal
+from scenesynth.store.commit import explained, list_commits
+from scenesynth.store.layout import FAILURES, commit_key, failure_key, seal
+from scenesynth.store.places import Root, place_of
 
 
 def lasting(error: BaseException, job: ShardJob) -> bool:
@@ -23,9 +22,10 @@ def lasting(error: BaseException, job: ShardJob) -> bool:
     return isinstance(error, StoreError | ConfigError | ClusterLostError)
 
 
-def write_report(job: ShardJob, error: BaseException) -> Path:
+def write_report(job: ShardJob, error: BaseException) -> str:
     """Write what is needed to look into a failure; the file."""
-    path = failure_path(job.root, job.shard)
+    place = place_of(job.root)
+    key = failure_key(job.shard)
     body: dict[str, Any] = {
         "shard": job.shard,
         "why": str(error),
@@ -40,9 +40,9 @@ def write_report(job: ShardJob, error: BaseException) -> Path:
             "attempt": error.attempt,
             "spec": _spec_json(job, error),
         }
-    with explained(job.root):
-        replace(path, seal(body))
-    return path
+    with explained(place, always=True):
+        place.replace(key, seal(body))
+    return place.locate(key)
 
 
 def _spec_json(job: ShardJob, error: SceneError) -> str | None:
@@ -63,7 +63,7 @@ def _spec_json(job: ShardJob, error: SceneError) -> str | None:
     return spec.to_json()
 
 
-def nothing_works(error: BaseException, report: Path) -> str:
+def nothing_works(error: BaseException, report: str) -> str:
     """What is told when no shard could be rendered, with the way out that fits."""
     head = f"nothing could be rendered: {error}. See {report} for the traceback"
     if isinstance(error, SceneError):
@@ -71,17 +71,20 @@ def nothing_works(error: BaseException, report: Path) -> str:
     return f"{head}; mend what it names and give the same command again"
 
 
-def parked_shards(root: Path) -> list[int]:
-    """Shards with a report and a tombstone, rising."""
-    return [shard for shard in list_commits(root) if failure_path(root, shard).exists()]
+def parked_shards(root: Root) -> list[int]:
+    """Shards with a report and a tombstone, rising; from two listings."""
+    place = place_of(root)
+    reports = place.list(FAILURES)
+    return [shard for shard in list_commits(place) if failure_key(shard) in reports]
 
 
-def parked_message(root: Path, parked: Sequence[int]) -> str:
-    pairs = [(commit_path(root, k), failure_path(root, k)) for k in parked[:3]]
-    files = " ".join(shlex.quote(str(path)) for pair in pairs for path in pair)
+def parked_message(root: Root, parked: Sequence[int]) -> str:
+    """What is told of parked shards, with the way to try them again."""
+    place = place_of(root)
+    keys = [key for k in parked[:3] for key in (commit_key(k), failure_key(k))]
     more = " ..." if len(parked) > 3 else ""
     return (
         f"{len(parked)} shards could not be rendered and are left out (see "
-        f"{failure_path(root, parked[0])}). To try them again: rm {files}{more} and give the same "
-        f"command again"
+        f"{place.locate(failure_key(parked[0]))}). To try them again: {place.removal(keys)}{more} "
+        f"and give the same command again"
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Final
 
 from scenesynth.pipeline.changes import Changes, changed_spec
@@ -20,6 +19,7 @@ from scenesynth.render.rows import head_name
 from scenesynth.scene.spec import SceneSpec, render_key
 from scenesynth.store.copies import Row
 from scenesynth.store.layout import DatasetInfo, StoredArray, StoredFormat, StoredStem
+from scenesynth.store.places import Address
 from scenesynth.store.schema import EVENTS, PER_FORMAT, Scene, scenes_schema
 from scenesynth.timing import stage
 
@@ -41,11 +41,11 @@ class Given:
     changes: Changes = field(default_factory=dict)
     anew: bool = False
 
-    def row(self, root: Path, stop: int, index: int) -> Row:
+    def row(self, root: Address, stop: int, index: int) -> Row:
         """Row in the source of scene `index` of the dataset in `root`, which promises `stop`."""
         return open_source(self.source).row(int(selected(root, stop)[index]))
 
-    def spec(self, root: Path, stop: int, index: int) -> SceneSpec:
+    def spec(self, root: Address, stop: int, index: int) -> SceneSpec:
         """Spec of that scene, changed.
 
         Raises:
@@ -54,7 +54,7 @@ class Given:
         return changed_spec(self.row(root, stop, index)["spec"], self.changes)
 
     def scene(
-        self, root: Path, info: DatasetInfo, stop: int, index: int, clips: Callable[[], Clips]
+        self, root: Address, info: DatasetInfo, stop: int, index: int, clips: Callable[[], Clips]
     ) -> Scene:
         """That scene, ready to be written.
 

@@ -10,13 +10,12 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from scenesynth.corpus.corpora import Corpora
 from scenesynth.corpus.pools import UNLABELLED
 from scenesynth.distributions import Number
-from scenesynth.errors import ConfigError
+from scenesynth.errors import ConfigError, StoreError
 from scenesynth.pipeline.environment import cpu_level, package_versions
 from scenesynth.pipeline.formats import stored_format
 from scenesynth.pipeline.given import Given
@@ -29,8 +28,9 @@ from scenesynth.seeds import rng
 from scenesynth.spatial.formats import parse_format
 from scenesynth.store.arrays import CODECS
 from scenesynth.store.commit import list_commits
-from scenesynth.store.layout import DATASET_FILE, DatasetInfo, StoredStems, stored_arrays
+from scenesynth.store.layout import DatasetInfo, StoredStems, has_info, stored_arrays
 from scenesynth.store.layout import n_scenes as promised_scenes
+from scenesynth.store.places import Address, address_of, place_of
 from scenesynth.store.schema import parse_stems
 from scenesynth.store.writer import create_or_open, extend_to
 
@@ -53,7 +53,7 @@ class Plan:
     """What is going to be rendered.
 
     Attributes:
-        root: folder of the dataset.
+        root: folder or URI of the dataset.
         info: identity of the dataset.
         recipe, corpora: what `info` describes, ready for use.
         scenes: number that was asked for.
@@ -62,7 +62,7 @@ class Plan:
             may be resumed.
     """
 
-    root: Path
+    root: Address
     info: DatasetInfo
     recipe: Recipe
     corpora: Corpora
@@ -148,7 +148,7 @@ class Settled:
 
 
 def make_plan(
-    out: str | Path,
+    out: Address,
     recipe: Recipe,
     corpora: Corpora,
     *,
@@ -166,7 +166,7 @@ def make_plan(
     """Plan a run; nothing is written.
 
     Args:
-        out: folder of the dataset.
+        out: folder of the dataset, or URI of an object-store prefix.
         recipe: distribution of scenes.
         corpora: the corpora that the recipe names.
         formats: names of the output formats.
@@ -182,8 +182,9 @@ def make_plan(
 
     Raises:
         ConfigError: impossible arguments.
+        StoreError: an object store whose package is missing.
     """
-    root = _local_folder(out)
+    root = _address(out)
     _check_choice("--codec", codec, CODECS)
     _check_choice("--on-error", on_error, ON_ERROR)
     stored = tuple(stored_format(parse_format(name)) for name in dict.fromkeys(formats))
@@ -227,12 +228,12 @@ def make_plan(
 
 
 def settle(plan: Plan) -> Settled:
-    """Create, resume or extend the dataset on disk.
+    """Create, resume or extend the dataset.
 
     Raises:
         StoreError: the folder holds something else, or cannot be written.
     """
-    existed = (plan.root / DATASET_FILE).exists()
+    existed = has_info(plan.root)
     before = promised_scenes(plan.root) if existed else 0
     create_or_open(plan.root, plan.info, other_environment=plan.other_environment)
     stop = plan.extend()
@@ -391,11 +392,13 @@ def _check_choice(option: str, value: str, choices: Sequence[str] | Mapping[str,
         raise ConfigError(f"{option} {value}: must be one of {', '.join(choices)}")
 
 
-def _local_folder(out: str | Path) -> Path:
-    text = str(out)
-    if "://" in text and not text.startswith("file://"):
-        raise ConfigError(f"--out {text}: must be a folder; object stores cannot be written")
-    return Path(text.removeprefix("file://"))
+def _address(out: Address) -> Address:
+    try:
+        root = address_of(out)
+    except StoreError as error:
+        raise ConfigError(f"--out {error}") from None
+    place_of(root)  # what is missing is said now, not after the clips are indexed
+    return root
 
 
 def _mean(number: Number, draws: int = 4096) -> float:

@@ -101,7 +101,7 @@ def _recheck(dataset: Dataset, recipe: Recipe, corpora: Corpora, stored: Scene) 
         scene = render_scene(spec, corpora, formats=formats, stems=info.stem_kinds)
     except ContentError as error:
         return Rechecked(scene=spec.id, spec_equal=spec_equal, why=str(error))
-    shard = StoredShard(dataset.root, info, index // info.shard_scenes)
+    shard = StoredShard(dataset.place, info, index // info.shard_scenes)
     held = shard.encoded(index, info.arrays)
     made = {a.name: encode_scene(rows_of(scene, a), a, info) for a in info.arrays}
     return Rechecked(

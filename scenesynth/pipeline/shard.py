@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, Final
 
 from scenesynth.corpus.corpora import Corpora
@@ -28,8 +27,9 @@ from scenesynth.render.renderer import render_scene
 from scenesynth.scene.recipe_records import Recipe
 from scenesynth.scene.sample import ATTEMPTS, sample_scene
 from scenesynth.scene.spec import RENDER_VERSION
-from scenesynth.store.commit import read_commit
-from scenesynth.store.layout import DatasetInfo, commit_path
+from scenesynth.store.commit import is_committed, read_commit
+from scenesynth.store.layout import DatasetInfo
+from scenesynth.store.places import Address
 from scenesynth.store.schema import SCHEMA_VERSION, Scene
 from scenesynth.store.writer import ShardWriter
 from scenesynth.timing import collect, stage
@@ -42,13 +42,14 @@ class ShardJob:
     """One shard to render.
 
     Attributes:
+        root: folder or URI of the dataset.
         corpora: descriptor from which a process opens the corpora.
         stop: scenes that the dataset promises.
         split: the split of the shard's scenes.
         given: where their specs come from, if they are not drawn.
     """
 
-    root: Path
+    root: Address
     info: DatasetInfo
     recipe: Recipe
     corpora: Mapping[str, Any]
@@ -126,7 +127,7 @@ def render_shard(
         StoreError: the output cannot be written.
         OSError: a failure of the file system that may pass.
     """
-    if commit_path(job.root, job.shard).exists():
+    if is_committed(job.root, job.shard):
         return read_commit(job.root, job.shard).to_dict()
     keep_freed_memory()
     began = time.perf_counter()

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -21,18 +21,18 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from scenesynth.errors import ConfigError, CorruptShardError
-from scenesynth.store import files
 from scenesynth.store.commit import record_of
 from scenesynth.store.copies import Row, StoredShard
 from scenesynth.store.layout import (
     DATASET_FILE,
     DatasetInfo,
-    extent_path,
+    extent_key,
     read_info,
     selection_key,
     unseal,
 )
 from scenesynth.store.manifest import IDENTITY
+from scenesynth.store.places import Address, Place, Root, address_of, place_of
 from scenesynth.store.schema import STATUS_OK
 
 Numbers = NDArray[np.int64]
@@ -43,9 +43,10 @@ _CACHED_SHARDS: Final = 2
 class DatasetSource:
     """Scenes of a dataset, with their encoded audio."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Address) -> None:
         self.root = root
-        self.info: DatasetInfo = read_info(root)
+        self.place: Place = place_of(root)
+        self.info: DatasetInfo = read_info(self.place)
         self._shard = lru_cache(maxsize=_CACHED_SHARDS)(self._open_shard)
 
     def row(self, number: int) -> Row:
@@ -62,10 +63,10 @@ class DatasetSource:
 
     def _open_shard(self, shard: int) -> StoredShard:
         try:
-            return StoredShard(self.root, self.info, shard)
+            return StoredShard(self.place, self.info, shard)
         except FileNotFoundError:
             raise CorruptShardError(
-                f"{self.root}: shard {shard} was there and is not any more; give the `scenesynth "
+                f"{self.place}: shard {shard} was there and is not any more; give the `scenesynth "
                 f"render` command of that dataset again"
             ) from None
 
@@ -79,7 +80,7 @@ class ManifestSource:
         Raises:
             ConfigError: not a manifest that says what dataset it is of.
         """
-        self.root = path
+        self.root: Address = path
         try:
             self._file = pq.ParquetFile(path, page_checksum_verification=True)
         except (OSError, pa.ArrowException) as error:
@@ -129,12 +130,15 @@ def open_source(uri: str) -> Source:
         ConfigError: neither.
         StoreError: a folder that is no dataset.
     """
-    path = Path(uri.removeprefix("file://"))
-    if path.suffix != ".parquet":
-        return DatasetSource(path)
-    if (path.parent / DATASET_FILE).exists():
-        return DatasetSource(path.parent)
-    return ManifestSource(path)
+    root = address_of(uri)
+    if not str(root).endswith(".parquet"):
+        return DatasetSource(root)
+    folder = root.parent if isinstance(root, Path) else root.rpartition("/")[0]
+    if place_of(folder).exists(DATASET_FILE):
+        return DatasetSource(folder)
+    if isinstance(root, Path):
+        return ManifestSource(root)
+    raise ConfigError(f"{root}: a manifest without its dataset is read from a folder; copy it")
 
 
 def write_selection(numbers: Numbers) -> bytes:
@@ -145,37 +149,36 @@ def write_selection(numbers: Numbers) -> bytes:
     return bytes(sink.getvalue())
 
 
-def read_selection(root: Path, extent: int) -> Numbers:
+def read_selection(root: Root, extent: int) -> Numbers:
     """Numbers in the source of the scenes of extent `extent`.
 
     Raises:
         CorruptShardError: it is damaged or missing.
     """
-    key = selection_key(extent)
+    key, place = selection_key(extent), place_of(root)
     try:
-        data = files.read(root, key)
+        data = place.read(key)
         table = pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
         numbers: Numbers = table["number"].to_numpy().astype(np.int64)
     except (OSError, pa.ArrowException, KeyError) as error:
         raise CorruptShardError(
-            f"{root / key}: missing or damaged ({error}); put the original back from a copy"
+            f"{place.locate(key)}: missing or damaged ({error}); put the original back from a copy"
         ) from None
-    path = extent_path(root, extent)
-    if path.exists() and _extent(path).get("selection") != record_of(data).xxh3:
-        raise CorruptShardError(
-            f"{root / key}: is not what {path} was made for; put the original back from a copy"
-        )
+    where = place.locate(extent_key(extent))
+    if place.exists(extent_key(extent)):
+        body = unseal(place.read(extent_key(extent)), where)
+        if body.get("selection") != record_of(data).xxh3:
+            raise CorruptShardError(
+                f"{place.locate(key)}: is not what {where} was made for; put the original back "
+                f"from a copy"
+            )
     return numbers
 
 
 @lru_cache(maxsize=2)
-def selected(root: Path, stop: int) -> Numbers:
+def selected(root: Address, stop: int) -> Numbers:
     """Numbers in the source of the first `stop` scenes of a dataset made from it."""
     parts: list[Numbers] = []
     while sum(map(len, parts)) < stop:
         parts.append(read_selection(root, len(parts)))
     return np.concatenate(parts)
-
-
-def _extent(path: Path) -> Mapping[str, Any]:
-    return unseal(path.read_bytes(), path)

@@ -184,37 +184,38 @@ def check_audio_object(data: bytes, n_scenes: int, info: DatasetInfo) -> None:
     Raises:
         CorruptShardError: saying what is wrong, without naming the file.
     """
-    n_index = index_bytes(info)
-    index = parse_index(data[-n_index:], info)
+    size = index_bytes(info)
+    if len(data) < size:
+        raise CorruptShardError(f"{len(data)} bytes are too few for a shard index")
+    index = parse_index(data[-size:], info)
     for scene, chunk in np.ndindex(n_scenes, info.n_chunks):
         offset, length = (int(value) for value in index[scene, chunk])
-        if offset + length > len(data) - n_index:
+        if offset + length > len(data) - size:
             raise CorruptShardError(f"chunk {chunk} of scene {scene} of the shard is absent")
         check_chunk(data[offset : offset + length], scene, chunk)
 
 
 def index_bytes(info: DatasetInfo) -> int:
-    """Length of the index at the end of a shard's audio object."""
+    """Bytes of the index at the end of an audio object."""
     return info.shard_scenes * info.n_chunks * 16 + _CRC_BYTES
 
 
 def parse_index(data: bytes, info: DatasetInfo) -> NDArray[np.uint64]:
-    """Offset and length of every chunk, from the index of a shard's audio object.
-
-    Shape: [scenes, chunks, 2].
+    """Offsets and lengths of the chunks of an audio object. Shape: [scenes, chunks, 2].
 
     Raises:
         CorruptShardError: saying what is wrong, without naming the file.
     """
     if len(data) != index_bytes(info):
-        raise CorruptShardError(f"{len(data)} bytes are too few for a shard index")
+        raise CorruptShardError(f"{len(data)} bytes are no shard index")
     _check_sum(data, "the shard index")
-    raw = np.frombuffer(data[:-_CRC_BYTES], dtype="<u8")
-    return raw.reshape(info.shard_scenes, info.n_chunks, 2)
+    return np.frombuffer(data[:-_CRC_BYTES], dtype="<u8").reshape(
+        info.shard_scenes, info.n_chunks, 2
+    )
 
 
 def check_chunk(data: bytes, scene: int, chunk: int) -> None:
-    """Check a chunk of a shard's audio object by its checksum.
+    """Check a chunk of an audio object by its checksum.
 
     Raises:
         CorruptShardError: saying what is wrong, without naming the file.
@@ -222,14 +223,17 @@ def check_chunk(data: bytes, scene: int, chunk: int) -> None:
     _check_sum(data, f"chunk {chunk} of scene {scene} of the shard")
 
 
-def parse_gains(data: bytes, info: DatasetInfo) -> NDArray[np.float32]:
-    """Gains of the scenes of a shard. Shape: [scenes].
+def decode_chunk(data: bytes, array: StoredArray, info: DatasetInfo) -> NDArray[Any]:
+    """Stored samples of one chunk of a scene. Shape: [the array's axes, chunk].
 
     Raises:
         CorruptShardError: saying what is wrong, without naming the file.
     """
-    check_gain_object(data, info)
-    return np.frombuffer(data[:-_CRC_BYTES], dtype="<f4")
+    _check_sum(data, "a chunk")
+    blosc.use_threads = False  # see _compress
+    dtype = np.dtype(CODECS[info.codec].dtype).newbyteorder("<")
+    samples = np.frombuffer(blosc.decompress(data[:-_CRC_BYTES]), dtype=dtype)
+    return samples.reshape(*array.axes.values(), info.chunk_samples)
 
 
 def check_gain_object(data: bytes, info: DatasetInfo) -> None:
@@ -241,6 +245,16 @@ def check_gain_object(data: bytes, info: DatasetInfo) -> None:
     if len(data) != info.shard_scenes * 4 + _CRC_BYTES:
         raise CorruptShardError(f"{len(data)} bytes, expected {info.shard_scenes * 4 + _CRC_BYTES}")
     _check_sum(data, "the gains")
+
+
+def decode_gains(data: bytes, info: DatasetInfo) -> NDArray[np.float32]:
+    """Gains of the scenes of a shard.
+
+    Raises:
+        CorruptShardError: see `check_gain_object`.
+    """
+    check_gain_object(data, info)
+    return np.frombuffer(data[:-_CRC_BYTES], dtype="<f4")
 
 
 def group_metadata(info: DatasetInfo) -> dict[str, dict[str, Any]]:
@@ -366,5 +380,5 @@ def _checksummed(data: bytes) -> bytes:
 
 
 def _check_sum(data: bytes, what: str) -> None:
-    if _checksummed(data[:-_CRC_BYTES]) != data:
+    if len(data) < _CRC_BYTES or _checksummed(data[:-_CRC_BYTES]) != data:
         raise CorruptShardError(f"the checksum of {what} does not match")

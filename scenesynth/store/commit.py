@@ -1,55 +1,26 @@
-"""Publishing files that are there whole or not at all, and the commit record of a shard.
+"""The commit record of a shard, which makes it visible.
 
-A file is written under a temporary name in its own folder, flushed to disk, and linked to its
-final name, which fails if that name exists: names are given once and their bytes never change.
-Whoever finds a name taken adopts the file. The commit record comes last, so a crash at any instant
-leaves nothing that a reader sees, or a whole shard; the next attempt adopts what is already there.
-
-On a file system without hard links the final step is a rename under a lock (flock) of the folder.
-That is as safe between processes of one machine; between machines that share such a file system
-it is not, so give each machine its own shards there.
+Every key is given once, and whoever finds one taken adopts what is there. The commit record comes
+last, so a crash at any instant leaves nothing that a reader sees, or a whole shard; the next
+attempt adopts what is already there.
 """
 
 from __future__ import annotations
 
-import errno
-import fcntl
-import logging
-import os
 import re
-import time
-import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final, Literal
 
 import xxhash
 
-from scenesynth.errors import CorruptShardError, StoreError
-from scenesynth.store.layout import commit_path, seal, unseal
+from scenesynth.errors import CorruptShardError, RefusedError, StoreError
+from scenesynth.store.layout import COMMITS, commit_key, seal, unseal
+from scenesynth.store.places import Place, Root, place_of
 from scenesynth.store.schema import SCHEMA_VERSION
 
-logger = logging.getLogger(__name__)
-
-_COMMIT: Final = re.compile(r"(0|[1-9][0-9]*)\.json")
-TMP_PREFIX: Final = ".tmp-"
-_TMP_MAX_AGE_S: Final = 3600.0
-_NO_HARD_LINKS: Final = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
-
-PERMANENT_ERRNOS: Final = {
-    errno.ENOSPC: "no space is left on the device",
-    errno.EDQUOT: "the disk quota is used up",
-    errno.EFBIG: "the file would exceed the allowed file size",
-    errno.EROFS: "the file system is read-only",
-    errno.EACCES: "permission is denied",
-    errno.EPERM: "the operation is not permitted",
-    errno.ENOTDIR: "a part of the path is a file, not a folder",
-    errno.EEXIST: "a part of the path is a file, not a folder",
-    errno.ENAMETOOLONG: "the path is too long",
-}
-"""Errors of the file system that no retry mends."""
+_COMMIT: Final = re.compile(rf"{COMMITS}/(0|[1-9][0-9]*)\.json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,178 +94,92 @@ def record_of(data: bytes) -> FileRecord:
     return FileRecord(size=len(data), xxh3=str(xxhash.xxh3_128_hexdigest(data)))
 
 
-def put_once(path: Path, data: bytes) -> bool:
-    """Publish `data` under `path` unless that name is taken; True where it was not.
-
-    Raises:
-        OSError: the file could not be written; nothing is left under either name.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists():
-        return False
-    with _temporary(path.parent, data) as tmp:
-        fresh = _link_or_rename(tmp, path)
-    _sync_folder(path.parent)
-    return fresh
-
-
-def replace(path: Path, data: bytes) -> None:
-    """Put `data` under `path`, whole at any instant, whatever was there.
-
-    Only for files that are derived from others and may be written again.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _temporary(path.parent, data) as tmp:
-        tmp.replace(path)
-    _sync_folder(path.parent)
-
-
-def put_commit(root: Path, commit: Commit) -> Commit:
+def put_commit(root: Root, commit: Commit) -> Commit:
     """Publish a commit record and return the one that holds: ours, or an earlier one."""
-    path = commit_path(root, commit.shard)
-    if put_once(path, seal(commit.to_dict())):
+    if place_of(root).put_once(commit_key(commit.shard), seal(commit.to_dict())):
         return commit
     return read_commit(root, commit.shard)
 
 
-def read_commit(root: Path, shard: int) -> Commit:
+def read_commit(root: Root, shard: int) -> Commit:
     """Commit record of a shard.
 
     Raises:
         CorruptShardError: the record is damaged.
         FileNotFoundError: the shard is not committed.
     """
-    path = commit_path(root, shard)
-    try:
-        return Commit.from_dict(unseal(path.read_bytes(), path))
-    except CorruptShardError as error:
-        raise CorruptShardError(
-            f"{error}, or have the shard checked and committed anew: rm {path} and give the same "
-            f"`scenesynth render` command again"
-        ) from None
+    place = place_of(root)
+    return _parsed(place, shard, place.read(commit_key(shard)))
 
 
-def list_commits(root: Path) -> list[int]:
-    """Numbers of the committed shards, parked ones too, rising."""
-    folder = root / "commits"
-    if not folder.is_dir():
-        return []
-    return sorted(
-        int(name[1]) for path in folder.iterdir() if (name := _COMMIT.fullmatch(path.name))
+def read_commits(root: Root) -> Iterator[tuple[int, Commit]]:
+    """Numbers and records of the committed shards, rising.
+
+    Raises:
+        CorruptShardError: a record is damaged.
+    """
+    place = place_of(root)
+    shards = list_commits(place)
+    records = place.read_all([commit_key(shard) for shard in shards])
+    return (
+        (shard, _parsed(place, shard, data)) for shard, data in zip(shards, records, strict=True)
     )
 
 
-def remove_stale_temporaries(root: Path, max_age_s: float = _TMP_MAX_AGE_S) -> int:
-    """Delete temporary files that a crash left behind; younger ones may be in use. Their number."""
-    removed = 0
-    oldest = time.time() - max_age_s
-    for folder, _, names in os.walk(root):
-        for path in (Path(folder, name) for name in names if name.startswith(TMP_PREFIX)):
-            with suppress(FileNotFoundError):
-                if path.stat().st_mtime < oldest:
-                    path.unlink()
-                    removed += 1
-    return removed
+def is_committed(root: Root, shard: int) -> bool:
+    """Whether a shard has a commit record."""
+    return place_of(root).exists(commit_key(shard))
 
 
-def is_temporary(path: Path) -> bool:
-    """Whether this is a file that a crash may leave behind."""
-    return path.name.startswith(TMP_PREFIX)
+def list_commits(root: Root) -> list[int]:
+    """Numbers of the committed shards, parked ones too, rising; from a single listing."""
+    keys = place_of(root).list(COMMITS)
+    return sorted(int(name[1]) for key in keys if (name := _COMMIT.fullmatch(key)))
 
 
 @contextmanager
-def explained(root: Path) -> Iterator[None]:
-    """Turn a lasting file system error into one that says what is safe and what to do.
+def explained(root: Root, *, always: bool = False) -> Iterator[None]:
+    """Turn a lasting error in writing into one that says what is safe and what to do.
 
-    Errors that may pass (a network file system that stumbles) stay `OSError`, so that the caller
-    tries again.
+    Errors that may pass (a network file system that stumbles, a store that is slow) stay `OSError`,
+    so that the caller tries again.
+
+    Args:
+        always: nobody will try again: take every error for a lasting one.
 
     Raises:
-        StoreError: no space, read-only, no permission.
+        RefusedError: no space, read-only, no permission.
     """
+    place = place_of(root)
     try:
         yield
-    except OSError as error:
-        if (why := PERMANENT_ERRNOS.get(error.errno or 0)) is None:
+    except RefusedError as error:
+        if error.verb != "write":
             raise
-        where = error.filename2 or error.filename or root
-        raise StoreError(_explanation(Path(str(where)), why, root, error)) from error
-
-
-def _explanation(where: Path, why: str, root: Path, error: OSError) -> str:
-    done = _count_commits(root)
-    out_of_space = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    if out_of_space:
-        remedy = "free some space (or raise the limit) and give the same command again"
-    elif error.errno in (errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG):
-        remedy = "give another --out"
-    else:
-        remedy = "make the folder writable, or give another --out"
-    safe = f"; {done} committed shards are whole and stay readable" if done else ""
-    return f"{where}: cannot write: {why}{safe}. To go on: {remedy}"
-
-
-def _count_commits(root: Path) -> int:
-    try:
-        return len(list_commits(root))
-    except OSError:
-        return 0
-
-
-@contextmanager
-def _temporary(folder: Path, data: bytes) -> Iterator[Path]:
-    """A file in `folder` that holds `data` on disk, gone on leaving unless it was moved."""
-    tmp = folder / f"{TMP_PREFIX}{uuid.uuid4().hex}"
-    try:
-        _write(tmp, data)
-        yield tmp
-    finally:
-        tmp.unlink(missing_ok=True)
-
-
-def _write(path: Path, data: bytes) -> None:
-    try:
-        with path.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        raise error.counted(_count_commits(place)) from error
     except OSError as error:
-        # write() and fsync() name no file.
-        error.filename = error.filename or str(path)
-        raise
+        if (refusal := place.refusal(error)) is None:
+            if not always:
+                raise
+            why = error.strerror or str(error)
+            where = str(error.filename or place)
+            refusal = RefusedError(where, "write", why, "give the same command again")
+        raise refusal.counted(_count_commits(place)) from error
 
 
-def _link_or_rename(tmp: Path, path: Path) -> bool:
+def _count_commits(place: Place) -> int | None:
     try:
-        path.hardlink_to(tmp)
-    except FileExistsError:
-        return False
-    except OSError as error:
-        if error.errno not in _NO_HARD_LINKS:
-            raise
-        logger.info("%s: no hard links here; publishing by rename under a lock", path.parent)
-        return _rename_once(tmp, path)
-    return True
+        return len(list_commits(place))
+    except (OSError, StoreError):
+        return None
 
 
-def _rename_once(tmp: Path, path: Path) -> bool:
-    with _open_folder(path.parent) as folder:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        if path.exists():
-            return False
-        tmp.rename(path)
-        return True
-
-
-def _sync_folder(folder: Path) -> None:
-    with _open_folder(folder) as descriptor:
-        os.fsync(descriptor)
-
-
-@contextmanager
-def _open_folder(folder: Path) -> Iterator[int]:
-    descriptor = os.open(folder, os.O_RDONLY)
+def _parsed(place: Place, shard: int, data: bytes) -> Commit:
+    key = commit_key(shard)
     try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
+        return Commit.from_dict(unseal(data, place.locate(key)))
+    except CorruptShardError as error:
+        raise CorruptShardError(
+            f"{error}, or have the shard checked and committed anew: {place.removal([key])} and "
+            f"give the same `scenesynth render` command again"
+        ) from None

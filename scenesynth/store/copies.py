@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,16 +16,15 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from scenesynth.errors import CorruptShardError
-from scenesynth.store import files
 from scenesynth.store.arrays import (
     EncodedScene,
     check_chunk,
-    index_bytes,
-    parse_gains,
-    parse_index,
+    decode_gains,
 )
+from scenesynth.store.chunks import read_chunks, read_index
 from scenesynth.store.commit import read_commit, record_of
 from scenesynth.store.layout import DatasetInfo, StoredArray, audio_key, gain_key, table_key
+from scenesynth.store.places import Place
 
 Row = dict[str, Any]
 
@@ -34,15 +32,15 @@ Row = dict[str, Any]
 class StoredShard:
     """A committed shard; what is asked for is read when it is asked for."""
 
-    def __init__(self, root: Path, info: DatasetInfo, shard: int) -> None:
+    def __init__(self, place: Place, info: DatasetInfo, shard: int) -> None:
         """Open a shard.
 
         Raises:
             FileNotFoundError: it is not committed.
             CorruptShardError: its commit record is damaged.
         """
-        self._root, self._info = root, info
-        self.commit = read_commit(root, shard)
+        self._place, self._info = place, info
+        self.commit = read_commit(place, shard)
         self._indexes: dict[str, NDArray[np.uint64]] = {}
         self._gains: dict[str, NDArray[np.float32]] = {}
 
@@ -86,9 +84,9 @@ class StoredShard:
     def _encoded(self, number: int, array: StoredArray) -> EncodedScene:
         place = number - self.commit.first
         key = audio_key(array.name, self.commit.shard, len(array.axes))
-        spans = self._index(array, key)[place].tolist()
+        spans = self._index(array, key)[place]
         try:
-            chunks = tuple(self._chunks(key, spans))
+            chunks = tuple(read_chunks(self._place, key, spans))
             for n, chunk in enumerate(chunks):
                 check_chunk(chunk, place, n)
         except (CorruptShardError, OverflowError, OSError) as error:
@@ -98,29 +96,19 @@ class StoredShard:
         peak = self.rows[number].get(f"peak_{array.name}", gain)
         return EncodedScene(chunks=chunks, gain=gain, peak=gain if peak is None else peak)
 
-    def _chunks(self, key: str, spans: list[list[int]]) -> list[bytes]:
-        """The chunks of a scene, which lie one behind the other, by one read."""
-        start = min(offset for offset, _ in spans)
-        stop = max(offset + length for offset, length in spans)
-        if stop > self.commit.files[key].size:
-            raise CorruptShardError("a chunk is absent")
-        data = files.read_range(self._root, key, start, stop - start)
-        return [data[offset - start : offset - start + length] for offset, length in spans]
-
     def _index(self, array: StoredArray, key: str) -> NDArray[np.uint64]:
         if array.name not in self._indexes:
-            size, n_index = self.commit.files[key].size, index_bytes(self._info)
+            size = self.commit.files[key].size
             try:
-                there = files.size(self._root, key)
-                tail = files.read_range(self._root, key, max(size - n_index, 0), n_index)
+                if (there := self._place.size(key)) == size:
+                    index = read_index(self._place, key, size, self._info)
+                    self._indexes[array.name] = index
             except FileNotFoundError:
                 raise self._corrupt(key, "it is missing") from None
-            if there != size:
-                raise self._corrupt(key, f"it has {there} bytes, committed were {size}")
-            try:
-                self._indexes[array.name] = parse_index(tail, self._info)
             except CorruptShardError as error:
                 raise self._corrupt(key, str(error)) from None
+            if there != size:
+                raise self._corrupt(key, f"it has {there} bytes, committed were {size}")
         return self._indexes[array.name]
 
     def _gain(self, array: StoredArray) -> NDArray[np.float32]:
@@ -129,18 +117,18 @@ class StoredShard:
             data = self._read(key)
             if record_of(data) != self.commit.files[key]:
                 raise self._corrupt(key, "its hash is not the committed one")
-            self._gains[array.name] = parse_gains(data, self._info)
+            self._gains[array.name] = decode_gains(data, self._info)
         return self._gains[array.name]
 
     def _read(self, key: str) -> bytes:
         try:
-            return files.read(self._root, key)
+            return self._place.read(key)
         except FileNotFoundError:
             raise self._corrupt(key, "it is missing") from None
 
     def _corrupt(self, key: str, why: str) -> CorruptShardError:
         return CorruptShardError(
-            f"{self._root / key}: damaged: {why}. It belongs to shard {self.commit.shard}; "
-            f"`scenesynth verify {self._root} --deep --repair` and the `scenesynth render` command "
-            f"of that dataset make it anew"
+            f"{self._place.locate(key)}: damaged: {why}. It belongs to shard "
+            f"{self.commit.shard}; `scenesynth verify {self._place} --deep --repair` and the "
+            f"`scenesynth render` command of that dataset make it anew"
         )

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, Literal
 
 from scenesynth.errors import CorruptShardError
-from scenesynth.store import files
-from scenesynth.store.commit import explained, put_once
+from scenesynth.store.commit import explained
 from scenesynth.store.layout import seal, unseal
+from scenesynth.store.places import Root, place_of
 from scenesynth.store.schema import SCHEMA_VERSION
 
 EXCLUDE_FOLDER: Final = "exclude"
@@ -35,25 +34,27 @@ class ExcludeList:
     reason: str = ""
 
 
-def read_lists(root: Path) -> list[ExcludeList]:
+def read_lists(root: Root) -> list[ExcludeList]:
     """The lists of a dataset, in order.
 
     Raises:
         CorruptShardError: one is missing or damaged.
     """
-    keys = {key for key in files.list_keys(root, EXCLUDE_FOLDER) if key.endswith(".json")}
+    place = place_of(root)
+    keys = {key for key in place.list(EXCLUDE_FOLDER) if key.endswith(".json")}
     lists: list[ExcludeList] = []
     while len(lists) < len(keys):
         key = _key(len(lists))
         if key not in keys:
             raise CorruptShardError(
-                f"{root / key}: missing, though later lists are there; put it back from a copy"
+                f"{place.locate(key)}: missing, though later lists are there; put it back from a "
+                f"copy"
             )
-        lists.append(_parse(unseal(files.read(root, key), root / key)))
+        lists.append(_parse(unseal(place.read(key), place.locate(key))))
     return lists
 
 
-def read_excluded(root: Path) -> dict[int, str]:
+def read_excluded(root: Root) -> dict[int, str]:
     """Ids of the excluded scenes by number, rising.
 
     Raises:
@@ -68,7 +69,7 @@ def read_excluded(root: Path) -> dict[int, str]:
     return dict(sorted(found.items()))
 
 
-def add_list(root: Path, item: ExcludeList) -> str:
+def add_list(root: Root, item: ExcludeList) -> str:
     """Add a list after those that are there; its key.
 
     Raises:
@@ -84,7 +85,7 @@ def add_list(root: Path, item: ExcludeList) -> str:
     )
     number = len(read_lists(root))
     with explained(root):
-        while not put_once(root / _key(number), data):
+        while not place_of(root).put_once(_key(number), data):
             number += 1
     return _key(number)
 

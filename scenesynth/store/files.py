@@ -1,74 +1,56 @@
-"""Files of a dataset by key, a name with slashes that is relative to its root.
-
-What looks at whole datasets (`finalize`, `verify`, `merge`, `exclude`) goes to the disk through
-these functions alone, and through `commit.put_once` and `commit.replace`.
-"""
+"""Larger files of a place: tables written and read piece by piece, and copies between places."""
 
 from __future__ import annotations
 
+import io
 import os
-import uuid
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from scenesynth.store.commit import TMP_PREFIX, put_once
+import pyarrow as pa
 
-
-def read(root: Path, key: str) -> bytes:
-    """Bytes of a key."""
-    return (root / key).read_bytes()
-
-
-def read_range(root: Path, key: str, start: int, length: int) -> bytes:
-    """At most `length` bytes of a key, less where it ends before."""
-    with (root / key).open("rb") as file:
-        return os.pread(file.fileno(), length, start)
+from scenesynth.store.local import LocalPlace
+from scenesynth.store.places import Place
 
 
-def size(root: Path, key: str) -> int:
-    """Bytes of a key."""
-    return (root / key).stat().st_size
-
-
-def exists(root: Path, key: str) -> bool:
-    """Whether the key is taken."""
-    return (root / key).exists()
-
-
-def list_keys(root: Path, folder: str = "") -> dict[str, int]:
-    """Sizes of all files in a folder and below, by key; {} where there is no such folder."""
-    found: dict[str, int] = {}
-    waiting = [os.fspath(root / folder)]
-    start = len(os.fspath(root)) + 1
-    while waiting:
-        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(waiting.pop()) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(entry.path)
-                else:
-                    found[entry.path[start:]] = entry.stat(follow_symlinks=False).st_size
-    return dict(sorted(found.items()))
-
-
-def remove(root: Path, keys: Iterable[str]) -> None:
-    """Delete keys, one after another; those that are gone already are no error."""
-    for key in keys:
-        (root / key).unlink(missing_ok=True)
-
-
-def publish(root: Path, key: str, write: Callable[[Path], None]) -> None:
+def publish(place: Place, key: str, write: Callable[[Path], None]) -> None:
     """Put what `write` writes to a file under a key, whole at any instant.
 
     Only for what is derived from other keys and may be written again.
     """
-    path = root / key
-    tmp = path.with_name(f"{TMP_PREFIX}{uuid.uuid4().hex}")
-    try:
-        write(tmp)
-        tmp.replace(path)
-    finally:
-        tmp.unlink(missing_ok=True)
+    if isinstance(place, LocalPlace):
+        place.replace_by(key, write)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "file")
+        write(path)
+        place.replace(key, path.read_bytes())
+
+
+def parquet_file(place: Place, key: str) -> Any:
+    """What pyarrow reads the parquet file of a key from, as far as it needs it."""
+    if isinstance(place, LocalPlace):
+        return place.locate(key)
+    return pa.PythonFile(_Ranges(place, key), mode="r")
+
+
+def copy_once(source: Place, key: str, out: Place) -> bool:
+    """Give `out` the file that `source` has under a key, unless it has one; True where it had none.
+
+    A link where both lie on one file system, since such files never change; else a copy.
+    """
+    if isinstance(source, LocalPlace) and isinstance(out, LocalPlace):
+        (out.path / key).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            link(out.path / key, source.path / key)
+        except FileExistsError:
+            return False
+        except OSError:
+            return out.put_once(key, source.read(key))
+        return True
+    return out.put_once(key, source.read(key))
 
 
 def link(path: Path, target: Path) -> None:
@@ -80,17 +62,31 @@ def link(path: Path, target: Path) -> None:
     path.hardlink_to(target)
 
 
-def copy_once(source: Path, key: str, out: Path) -> bool:
-    """Give `out` the file that `source` has under a key, unless it has one; True where it had none.
+class _Ranges(io.RawIOBase):
+    """A file that is read range by range."""
 
-    A link where both lie on one file system, since such files never change; else a copy.
-    """
-    path = out / key
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        link(path, source / key)
-    except FileExistsError:
-        return False
-    except OSError:
-        return put_once(path, read(source, key))
-    return True
+    def __init__(self, place: Place, key: str) -> None:
+        super().__init__()
+        self._place, self._key = place, key
+        self._size, self._at = place.size(key), 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        self._at = start + offset
+        return self._at
+
+    def read(self, size: int | None = -1) -> bytes:
+        left = max(self._size - self._at, 0)
+        length = left if size is None or size < 0 else min(size, left)
+        data = self._place.read_range(self._key, self._at, length) if length else b""
+        self._at += len(data)
+        return data

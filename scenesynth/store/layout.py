@@ -16,17 +16,19 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any, Final
 
 import xxhash
 
 from scenesynth.errors import CorruptShardError, StoreError
 from scenesynth.records import from_plain, to_plain
+from scenesynth.store.places import Place, Root, place_of
 from scenesynth.store.schema import SCHEMA_VERSION, STEM_KINDS
 
 DATASET_FILE: Final = "dataset.json"
 ZARR_GROUP: Final = "data.zarr"
+COMMITS: Final = "commits"
+FAILURES: Final = "failures"
 CHUNK_S: Final = 2.0
 """Length of an inner chunk: shorter ones slow whole clips down, longer ones slow crops down."""
 
@@ -257,8 +259,8 @@ def seal(payload: Mapping[str, Any]) -> bytes:
     return (text + "\n").encode()
 
 
-def unseal(data: bytes, path: Path) -> dict[str, Any]:
-    """Payload of sealed JSON bytes.
+def unseal(data: bytes, path: object) -> dict[str, Any]:
+    """Payload of sealed JSON bytes, which lie at `path`.
 
     Raises:
         StoreError: written by a newer scenesynth.
@@ -283,60 +285,66 @@ def unseal(data: bytes, path: Path) -> dict[str, Any]:
     return dict(body)
 
 
-def read_info(root: Path) -> DatasetInfo:
+def has_info(root: Root) -> bool:
+    """Whether there is a dataset in `root`."""
+    return place_of(root).exists(DATASET_FILE)
+
+
+def read_info(root: Root) -> DatasetInfo:
     """Identity of the dataset in `root`.
 
     Raises:
         StoreError: no dataset there, or one that this version cannot read.
     """
-    path = root / DATASET_FILE
+    place = place_of(root)
     try:
-        data = path.read_bytes()
+        data = place.read(DATASET_FILE)
     except (FileNotFoundError, NotADirectoryError):
-        what = "there is no such folder" if not root.exists() else f"it holds no {DATASET_FILE}"
-        raise StoreError(f"{root}: not a scenesynth dataset ({what})") from None
-    return DatasetInfo.from_dict(unseal(data, path), str(path))
+        raise StoreError(f"{place}: not a scenesynth dataset ({_what_is_amiss(place)})") from None
+    where = place.locate(DATASET_FILE)
+    return DatasetInfo.from_dict(unseal(data, where), where)
 
 
-def read_extents(root: Path) -> list[Extent]:
+def read_extents(root: Root) -> list[Extent]:
     """Extents of the dataset in `root`, in order; each starts where the one before stops.
 
     Raises:
         CorruptShardError: an extent is missing or damaged.
     """
+    place = place_of(root)
     extents: list[Extent] = []
-    while (path := extent_path(root, len(extents))).exists():
-        body = unseal(path.read_bytes(), path)
+    while (data := _read_if_there(place, key := extent_key(len(extents)))) is not None:
+        body = unseal(data, place.locate(key))
         extent = Extent(first=body["first"], stop=body["stop"])
         expected = extents[-1].stop if extents else 0
         if extent.first != expected or extent.stop <= extent.first:
             raise CorruptShardError(
-                f"{path}: scenes [{extent.first}, {extent.stop}) do not follow the {expected} "
-                f"scenes before them; put the original back from a copy"
+                f"{place.locate(key)}: scenes [{extent.first}, {extent.stop}) do not follow the "
+                f"{expected} scenes before them; put the original back from a copy"
             )
         extents.append(extent)
     return extents
 
 
-def n_scenes(root: Path) -> int:
+def n_scenes(root: Root) -> int:
     """Scenes that the extents promise, rendered or not."""
     extents = read_extents(root)
     return extents[-1].stop if extents else 0
 
 
-def extent_path(root: Path, number: int) -> Path:
-    """Where extent `number` lies."""
-    return root / "extents" / f"{number}.json"
+def extent_key(number: int) -> str:
+    """Where extent `number` lies inside the dataset."""
+    return f"extents/{number}.json"
 
 
-def commit_path(root: Path, shard: int) -> Path:
-    """Where the commit record of a shard lies."""
-    return root / "commits" / f"{shard}.json"
+def commit_key(shard: int) -> str:
+    """Where the commit record of a shard lies inside the dataset."""
+    return f"{COMMITS}/{shard}.json"
 
 
-def failure_path(root: Path, shard: int) -> Path:
-    """Where the report on a parked shard lies."""
-    return root / "failures" / f"{shard}.json"
+def failure_key(shard: int) -> str:
+    """Where the report on a parked shard lies inside the dataset."""
+    return f"{FAILURES}/{shard}.json"
 
 
 def selection_key(number: int) -> str:
@@ -372,6 +380,23 @@ def gain_key(name: str, shard: int) -> str:
 def table_key(table: str, shard: int) -> str:
     """Path of a shard's part of the table "scenes" or "events" inside the dataset."""
     return f"tables/{table}/part-{shard}.parquet"
+
+
+def _what_is_amiss(place: Place) -> str:
+    try:
+        place.names()
+    except FileNotFoundError:
+        return "there is no such folder"
+    except NotADirectoryError:
+        pass
+    return f"it holds no {DATASET_FILE}"
+
+
+def _read_if_there(place: Place, key: str) -> bytes | None:
+    try:
+        return place.read(key)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
 def _digest(body: Any) -> str:

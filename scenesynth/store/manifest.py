@@ -63,14 +63,14 @@ def finalize(dataset: Dataset, on_shard: Callable[[], None] = lambda: None) -> F
     """
     whole = [commit for commit in dataset.commits if commit.status == "ok"]
     rows = {}
-    with explained(dataset.root):
+    with explained(dataset.place):
         for table, key in MANIFESTS.items():
 
             def write(path: Path, table: str = table) -> None:
                 rows[table] = _write(dataset, table, whole, path, on_shard)
 
-            files.publish(dataset.root, key, write)
-    sizes = [files.size(dataset.root, key) for key in MANIFESTS.values()]
+            files.publish(dataset.place, key, write)
+    sizes = [dataset.place.size(key) for key in MANIFESTS.values()]
     return Finalized(rows=rows, shards=len(whole), n_bytes=sum(sizes))
 
 
@@ -81,15 +81,17 @@ def read_cached(
 
     Scenes that are excluded are not in it, so it is of no use to who wants them.
     """
-    path = dataset.root / MANIFESTS[table]
-    if not path.exists() or (dataset.excluded and dataset.with_excluded):
+    key = MANIFESTS[table]
+    path = dataset.place.locate(key)
+    if not dataset.place.exists(key) or (dataset.excluded and dataset.with_excluded):
         return None
     try:
-        found = (pq.read_schema(path).metadata or {}).get(MADE_OF)
+        file = files.parquet_file(dataset.place, key)
+        found = (pq.read_schema(file).metadata or {}).get(MADE_OF)
         if found != _made_of(dataset):
             logger.info("%s: of other commits or exclusions; reading the parts", path)
             return None
-        cached = pq.read_table(path, columns=columns, page_checksum_verification=True)
+        cached = pq.read_table(file, columns=columns, page_checksum_verification=True)
     except (OSError, pa.ArrowException) as error:
         logger.warning("%s: damaged (%s); reading the parts instead", path, error)
         return None
@@ -117,8 +119,8 @@ def _write(
     ) as writer:
         for start in range(0, len(commits), per_group):
             group = [schema.empty_table()]
-            for commit in commits[start : start + per_group]:
-                group.append(dataset.part(table, commit))
+            for part in dataset.parts(table, commits[start : start + per_group]):
+                group.append(part)
                 on_shard()
             merged = pa.concat_tables(group, promote_options="default").select(schema.names)
             if len(excluded):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from scenesynth.errors import CorruptShardError, StoreError
 from scenesynth.store import files
@@ -18,7 +17,6 @@ from scenesynth.store.commit import (
     explained,
     list_commits,
     put_commit,
-    put_once,
     read_commit,
     record_of,
 )
@@ -26,13 +24,15 @@ from scenesynth.store.exclude import ExcludeList, add_list, read_excluded
 from scenesynth.store.layout import (
     DatasetInfo,
     Extent,
-    extent_path,
-    failure_path,
+    extent_key,
+    failure_key,
     read_extents,
     read_info,
     seal,
     selection_key,
 )
+from scenesynth.store.local import LocalPlace
+from scenesynth.store.places import Place, Root, place_of
 from scenesynth.store.schema import SCHEMA_VERSION
 from scenesynth.store.writer import (
     ENVIRONMENT,
@@ -61,7 +61,7 @@ class Merged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Part:
-    root: Path
+    root: Place
     info: DatasetInfo
     extents: tuple[Extent, ...]
 
@@ -71,8 +71,8 @@ class _Part:
 
 
 def merge(
-    roots: Sequence[Path],
-    out: Path,
+    roots: Sequence[Root],
+    out: Root,
     *,
     other_environment: bool = False,
     on_shard: Callable[[], None] = lambda: None,
@@ -98,6 +98,7 @@ def merge(
     homes = _homes(parts, longest)
     excluded = _excluded(parts)
     first = parts[0].info
+    out = place_of(out)
     create_or_open(out, first, other_environment=other_environment)
     before = set(list_commits(out))
     with explained(out):
@@ -117,13 +118,18 @@ def merge(
     )
 
 
-def _parts(roots: Sequence[Path]) -> list[_Part]:
-    unique = list({root.resolve(): root for root in roots}.values())
+def _parts(roots: Sequence[Root]) -> list[_Part]:
+    places = [place_of(root) for root in roots]
+    unique = list({_whole(place): place for place in places}.values())
     if len(unique) < 2:
         raise StoreError("merge needs two datasets or more, each given once")
     return [
         _Part(root=root, info=read_info(root), extents=tuple(read_extents(root))) for root in unique
     ]
+
+
+def _whole(place: Place) -> str:
+    return str(place.path.resolve()) if isinstance(place, LocalPlace) else place.uri
 
 
 def _check_identities(parts: Sequence[_Part], other_environment: bool) -> None:
@@ -163,7 +169,7 @@ def _check_lengths(parts: Sequence[_Part], longest: _Part) -> None:
 def _check_selections(part: _Part, longest: _Part) -> None:
     """Parts that were made of given scenes have to be of the same ones."""
     same = part.extents == longest.extents[: len(part.extents)] and all(
-        files.read(part.root, selection_key(n)) == files.read(longest.root, selection_key(n))
+        part.root.read(selection_key(n)) == longest.root.read(selection_key(n))
         for n in range(len(part.extents))
     )
     if not same:
@@ -220,7 +226,7 @@ def _excluded(parts: Sequence[_Part]) -> dict[int, str]:
     return dict(sorted(found.items()))
 
 
-def _copy_extents(longest: _Part, out: Path) -> None:
+def _copy_extents(longest: _Part, out: Place) -> None:
     """See that `out` promises the scenes of the longest part.
 
     Raises:
@@ -231,19 +237,19 @@ def _copy_extents(longest: _Part, out: Path) -> None:
         for n in range(len(longest.extents)):
             if longest.info.came_from is not None:
                 files.copy_once(longest.root, selection_key(n), out)
-            put_once(extent_path(out, n), extent_path(longest.root, n).read_bytes())
+            out.put_once(extent_key(n), longest.root.read(extent_key(n)))
     extents = read_extents(out)
     have = extents[-1].stop if extents else 0
     if have < longest.stop and have % size == 0:
         body = {"schema": SCHEMA_VERSION, "first": have, "stop": longest.stop}
-        put_once(extent_path(out, len(extents)), seal(body))
+        out.put_once(extent_key(len(extents)), seal(body))
     elif have != longest.stop:
         raise StoreError(
             f"{out}: promises {have} scenes, the parts {longest.stop}; merge into a new folder"
         )
 
 
-def _copy_shard(source: Path, out: Path, shard: int, *, fresh: bool) -> None:
+def _copy_shard(source: Place, out: Place, shard: int, *, fresh: bool) -> None:
     commit = read_commit(source, shard)
     if not fresh:
         held = read_commit(out, shard)
@@ -254,24 +260,24 @@ def _copy_shard(source: Path, out: Path, shard: int, *, fresh: bool) -> None:
         return
     for key in commit.files:
         _copy_file(source, out, key, commit)
-    report = failure_path(Path(), shard)
-    if commit.status == "parked" and files.exists(source, str(report)):
-        files.copy_once(source, str(report), out)
+    report = failure_key(shard)
+    if commit.status == "parked" and source.exists(report):
+        files.copy_once(source, report, out)
     put_commit(out, commit)
 
 
-def _copy_file(source: Path, out: Path, key: str, commit: Commit) -> None:
+def _copy_file(source: Place, out: Place, key: str, commit: Commit) -> None:
     """Copy a committed file; a left-over of an earlier attempt must be the same."""
     record = commit.files[key]
-    there = files.exists(source, key)
-    if not there or files.size(source, key) != record.size:
+    there = source.exists(key)
+    if not there or source.size(key) != record.size:
         raise CorruptShardError(
-            f"{source / key}: missing, or not as long as it was committed; see scenesynth verify "
-            f"{source} --repair"
+            f"{source.locate(key)}: missing, or not as long as it was committed; see scenesynth "
+            f"verify {source} --repair"
         )
     new = files.copy_once(source, key, out)
-    if not new and record_of(files.read(out, key)) != record:
+    if not new and record_of(out.read(key)) != record:
         raise StoreError(
-            f"{out / key}: is there, with other bytes, and no commit names it; delete it, and give "
-            f"the same command again"
+            f"{out.locate(key)}: is there, with other bytes, and no commit names it; delete it, "
+            f"and give the same command again"
         )

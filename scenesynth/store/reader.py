@@ -1,4 +1,4 @@
-"""Reading a dataset: the plain way, through zarr and parquet.
+"""Reading a dataset: scenes with their labels, tables, and the plain Zarr arrays.
 
 The commit records say what exists. A Zarr array alone cannot: a shard whose file is missing reads
 as zeros without an error, and the array is sized for scenes that may not be rendered yet. So every
@@ -10,26 +10,30 @@ access goes by a commit and checks that its files are the committed ones.
 from __future__ import annotations
 
 import json
-import shlex
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from itertools import accumulate
-from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import zarr
 from numpy.typing import NDArray
 
 from scenesynth.errors import CorruptShardError, StoreError
 from scenesynth.store import manifest
-from scenesynth.store.arrays import CODECS, array_metadata, dequantise, gain_metadata
-from scenesynth.store.commit import Commit, list_commits, read_commit, record_of
+from scenesynth.store.arrays import (
+    CODECS,
+    array_metadata,
+    decode_gains,
+    dequantise,
+    gain_metadata,
+)
+from scenesynth.store.chunks import read_index, read_samples
+from scenesynth.store.commit import Commit, read_commits, record_of
 from scenesynth.store.exclude import read_excluded
 from scenesynth.store.layout import (
     ZARR_GROUP,
@@ -37,14 +41,20 @@ from scenesynth.store.layout import (
     StoredArray,
     StoredStem,
     audio_key,
+    commit_key,
     gain_key,
     n_scenes,
     read_info,
     table_key,
 )
+from scenesynth.store.places import Address, Place, address_of, place_of
 from scenesynth.store.schema import STATUS_OK, Scene, events_schema, scenes_schema
 
+if TYPE_CHECKING:
+    import zarr
+
 _CACHED_SHARDS: Final = 4
+_CACHED_INDICES: Final = 64
 _DICTATED: Final = ("data_type", "chunk_grid", "chunk_key_encoding", "fill_value", "codecs")
 
 
@@ -64,22 +74,25 @@ class Dataset:
     `ds.scenes`. Its place in the arrays of `ds.audio` is the column `index`.
     """
 
-    def __init__(self, root: Path, *, excluded: bool = False) -> None:
+    def __init__(self, root: Address, *, excluded: bool = False) -> None:
         """Open the dataset in `root`.
 
         Args:
             excluded: whether scenes that the user has excluded are there nevertheless.
         """
         self.root = root
+        self.place: Place = place_of(root)
+        self.info: DatasetInfo = read_info(self.place)
+        self.n_promised: int = n_scenes(self.place)
+        self.commits: tuple[Commit, ...] = tuple(_checked_commits(self.place, self.n_promised))
+        self.excluded: Mapping[int, str] = read_excluded(self.place)
         self.with_excluded = excluded
-        self.info: DatasetInfo = read_info(root)
-        self.n_promised: int = n_scenes(root)
-        self.commits: tuple[Commit, ...] = tuple(_read_commits(root, self.n_promised))
-        self.excluded: Mapping[int, str] = read_excluded(root)
         self._dropped = frozenset() if excluded else frozenset(self.excluded)
         self._usable = _usable(self.commits, self._dropped, self.info.shard_scenes)
         self._stops = list(accumulate(self._usable))
         self._shard_tables = lru_cache(maxsize=_CACHED_SHARDS)(self._read_shard_tables)
+        self._index = lru_cache(maxsize=_CACHED_INDICES)(self._read_index)
+        self._check_array = cache(self._read_metadata)
 
     def __len__(self) -> int:
         return self._stops[-1] if self._stops else 0
@@ -99,9 +112,7 @@ class Dataset:
             spec_json=row["spec"],
             sample_rate=self.sample_rate,
             audio_by_format={
-                fmt.name: self._read(
-                    fmt, self.audio[fmt.name], tables.gains[fmt.name][of_scene], commit, row
-                )
+                fmt.name: self._read(fmt, tables.gains[fmt.name][of_scene], at, row)
                 for fmt in self.info.formats
             },
             row=row,
@@ -142,7 +153,7 @@ class Dataset:
 
     def __repr__(self) -> str:
         formats = ", ".join(self.formats)
-        return f"<Dataset {self.root}: {len(self)} of {self.n_promised} scenes, {formats}>"
+        return f"<Dataset {self.place}: {len(self)} of {self.n_promised} scenes, {formats}>"
 
     @property
     def formats(self) -> tuple[str, ...]:
@@ -196,31 +207,7 @@ class Dataset:
 
         What lies beyond the commits reads as zeros; `ds[i]` checks, this does not.
         """
-        promised = self.n_promised
-        return {
-            fmt.name: self._array(fmt, "audio", array_metadata(fmt, self.info, promised))
-            for fmt in self.info.formats
-        }
-
-    @cached_property
-    def _gain_arrays(self) -> Mapping[str, zarr.Array[Any]]:
-        return {fmt.name: self._gain_array(fmt) for fmt in self.info.formats}
-
-    def _gain_array(self, array: StoredArray) -> zarr.Array[Any]:
-        return self._array(array, "gain", gain_metadata(self.info, self.n_promised))
-
-    @cached_property
-    def _stem_arrays(self) -> Mapping[str, tuple[zarr.Array[Any], zarr.Array[Any]]]:
-        """Samples and gains of the stems."""
-        promised = self.n_promised
-        return {
-            stem.name: (
-                self._array(stem, "audio", array_metadata(stem, self.info, promised)),
-                self._gain_array(stem),
-            )
-            for stem in self.info.arrays
-            if isinstance(stem, StoredStem)
-        }
+        return {fmt.name: self._array(fmt) for fmt in self.info.formats}
 
     def _stored_stems(self, *, wet: bool) -> list[StoredStem]:
         found = [
@@ -231,7 +218,7 @@ class Dataset:
         if not found:
             kinds = ", ".join(self.info.stem_kinds) or "no stems"
             raise StoreError(
-                f"{self.root}: holds {kinds}; to have {'others' if wet else 'dry ones'}, render "
+                f"{self.place}: holds {kinds}; to have {'others' if wet else 'dry ones'}, render "
                 f"into another folder with --stems"
             )
         return found
@@ -239,9 +226,8 @@ class Dataset:
     def _stem(self, stem: StoredStem, number: int) -> NDArray[np.float32]:
         at, place = self._locate(number)
         commit, row = self.commits[at], self._shard_tables(at).rows[place]
-        samples, gains = self._stem_arrays[stem.name]
-        gain = self._gains(stem.name, gains, commit)[row["index"] - commit.first]
-        return self._read(stem, samples, gain, commit, row)
+        gain = self._gains(stem, commit)[row["index"] - commit.first]
+        return self._read(stem, gain, at, row)
 
     @cached_property
     def _all_scenes(self) -> pa.Table:
@@ -260,24 +246,29 @@ class Dataset:
         """Columns of the table "scenes" or "events"."""
         return scenes_schema(self.formats) if table == "scenes" else events_schema()
 
-    def part(self, table: str, commit: Commit, columns: Sequence[str] | None = None) -> pa.Table:
-        """A committed shard's part of the table "scenes" or "events", after a check of its hash.
+    def part(self, table: str, commit: Commit) -> pa.Table:
+        """A committed shard's part of the table "scenes" or "events".
 
         Raises:
-            CorruptShardError: it is missing or damaged.
+            CorruptShardError: it is missing, or not what was committed.
         """
-        data = self._committed_bytes(commit, table_key(table, commit.shard))
-        return pq.read_table(pa.BufferReader(data), columns=columns)
+        (part,) = self.parts(table, [commit])
+        return part
+
+    def n_usable(self, at: int) -> int:
+        """Scenes that are there of commit number `at`."""
+        return self._usable[at]
 
     def _merged(self, table: str, columns: Sequence[str] | None = None) -> pa.Table:
         if (cached := manifest.read_cached(self, table, columns)) is not None:
             return cached
         whole = [commit for commit in self.commits if commit.status == "ok"]
-        parts = [self.part(table, commit, columns) for commit in whole]
         empty = self.schema(table).empty_table()
         if columns is not None:
             empty = empty.select(columns)
-        return pa.concat_tables([empty, *parts], promote_options="default")
+        return pa.concat_tables(
+            [empty, *self.parts(table, whole, columns)], promote_options="default"
+        )
 
     def _kept(self, table: pa.Table) -> pa.Table:
         """The rows of a table without those of excluded scenes."""
@@ -286,16 +277,22 @@ class Dataset:
         gone = pa.array(sorted(self._dropped), pa.int64())
         return table.filter(pc.invert(pc.is_in(table["index"], gone)))
 
-    def n_usable(self, at: int) -> int:
-        """Scenes that are there of commit number `at`."""
-        return self._usable[at]
+    def parts(
+        self, table: str, commits: Sequence[Commit], columns: Sequence[str] | None = None
+    ) -> Iterator[pa.Table]:
+        """The parts of several shards, each as `part`, in their order; or some columns of them."""
+        keys = [table_key(table, commit.shard) for commit in commits]
+        data = self.place.read_all(keys)
+        for commit, key in zip(commits, keys, strict=True):
+            checked = self._committed(commit, key, lambda: next(data))
+            yield pq.read_table(pa.BufferReader(checked), columns=columns)
 
     def _locate(self, number: int) -> tuple[int, int]:
         """Which commit holds usable scene `number`, and its place among that shard's usable."""
         length = len(self)
         wanted = number + length if number < 0 else number
         if not 0 <= wanted < length:
-            raise IndexError(f"scene {number}: {self.root} holds {length} usable scenes")
+            raise IndexError(f"scene {number}: {self.place} holds {length} usable scenes")
         at = bisect_right(self._stops, wanted)
         return at, wanted - (self._stops[at] - self._usable[at])
 
@@ -305,102 +302,111 @@ class Dataset:
         events: dict[int, list[dict[str, Any]]] = {}
         for event in self.part("events", commit).to_pylist():
             events.setdefault(event["index"], []).append(event)
-        gains = {name: self._gains(name, self._gain_arrays[name], commit) for name in self.formats}
+        gains = {fmt.name: self._gains(fmt, commit) for fmt in self.info.formats}
         usable = [
             row for row in rows if row["status"] == STATUS_OK and row["index"] not in self._dropped
         ]
         return _ShardTables(rows=usable, events=events, gains=gains)
 
-    def _gains(self, name: str, array: zarr.Array[Any], commit: Commit) -> NDArray[np.float32]:
-        key = gain_key(name, commit.shard)
-        self._check_size(commit, key)
-        try:
-            gains = array[commit.first : commit.stop]
-        except (ValueError, RuntimeError) as error:
-            raise self._corrupt(commit, key, str(error)) from error
-        return np.asarray(gains, dtype=np.float32)
+    def _gains(self, array: StoredArray, commit: Commit) -> NDArray[np.float32]:
+        self._check_array(array, "gain")
+        key = gain_key(array.name, commit.shard)
+        data = self._committed(commit, key, lambda: self.place.read(key))
+        return decode_gains(data, self.info)[: commit.stop - commit.first]
 
     def _read(
-        self,
-        array: StoredArray,
-        samples: zarr.Array[Any],
-        gain: np.float32,
-        commit: Commit,
-        row: Mapping[str, Any],
+        self, array: StoredArray, gain: np.float32, at: int, row: Mapping[str, Any]
     ) -> NDArray[np.float32]:
         """What an array holds of a scene. Shape: [the array's axes, n_samples]."""
+        commit = self.commits[at]
         key = audio_key(array.name, commit.shard, len(array.axes))
-        self._check_size(commit, key)
+        index = self._index(at, array)[row["index"] - commit.first]
         try:
-            stored = np.asarray(samples[row["index"], ..., : row["n_samples"]])
-        except (ValueError, RuntimeError) as error:
-            raise self._corrupt(commit, key, str(error)) from error
+            stored = read_samples(self.place, key, index, array, self.info, row["n_samples"])
+        except (ValueError, RuntimeError, FileNotFoundError) as error:
+            raise self._corrupt(commit, key, _why(error)) from error
         return dequantise(stored, float(gain), CODECS[self.info.codec])
 
-    def _array(self, array: StoredArray, kind: str, expected: Mapping[str, Any]) -> zarr.Array[Any]:
-        path = self.root / ZARR_GROUP / array.name / kind
+    def _read_index(self, at: int, array: StoredArray) -> NDArray[np.uint64]:
+        """Where the chunks of a shard are; its size is checked on the way."""
+        self._check_array(array, "audio")
+        commit = self.commits[at]
+        key = audio_key(array.name, commit.shard, len(array.axes))
         try:
-            _check_metadata(json.loads((path / "zarr.json").read_bytes()), expected)
-            return zarr.open_array(path, mode="r")
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            self._check_size(commit, key, self.place.size(key))
+            return read_index(self.place, key, commit.files[key].size, self.info)
+        except (CorruptShardError, FileNotFoundError) as error:
+            raise self._corrupt(commit, key, _why(error)) from error
+
+    def _array(self, array: StoredArray) -> zarr.Array[Any]:
+        self._check_array(array, "audio")
+        return self.place.open_array(f"{ZARR_GROUP}/{array.name}/audio")
+
+    def _read_metadata(self, array: StoredArray, kind: Literal["audio", "gain"]) -> None:
+        """Check that the metadata of an array is as it must be."""
+        key = f"{ZARR_GROUP}/{array.name}/{kind}/zarr.json"
+        promised = self.n_promised
+        expected = (
+            gain_metadata(self.info, promised)
+            if kind == "gain"
+            else array_metadata(array, self.info, promised)
+        )
+        try:
+            _check_metadata(json.loads(self.place.read(key)), expected)
+        except (
+            FileNotFoundError,
+            NotADirectoryError,
+            ValueError,
+            KeyError,
+            TypeError,
+        ) as error:
             raise StoreError(
-                f"{path / 'zarr.json'}: missing or damaged ({error}). It is made from "
+                f"{self.place.locate(key)}: missing or damaged ({error}). It is made from "
                 f"dataset.json and the extents: give the same `scenesynth render` command again"
             ) from error
 
-    def _committed_bytes(self, commit: Commit, key: str) -> bytes:
-        self._check_size(commit, key)
-        data = (self.root / key).read_bytes()
+    def _committed(self, commit: Commit, key: str, read: Callable[[], bytes]) -> bytes:
+        """What `read` reads of a key, if it is what was committed."""
+        try:
+            data = read()
+            self._check_size(commit, key, len(data))
+        except (CorruptShardError, FileNotFoundError) as error:
+            raise self._corrupt(commit, key, _why(error)) from None
         if record_of(data) != commit.files[key]:
             raise self._corrupt(commit, key, "its hash is not the committed one")
         return data
 
-    def _check_size(self, commit: Commit, key: str) -> None:
-        try:
-            size = (self.root / key).stat().st_size
-        except FileNotFoundError:
-            raise self._corrupt(commit, key, "it is missing") from None
-        if size != commit.files[key].size:
-            expected = commit.files[key].size
-            raise self._corrupt(commit, key, f"it has {size} bytes, committed were {expected}")
+    @staticmethod
+    def _check_size(commit: Commit, key: str, size: int) -> None:
+        if size != (expected := commit.files[key].size):
+            raise CorruptShardError(f"it has {size} bytes, committed were {expected}")
 
     def _corrupt(self, commit: Commit, key: str, why: str) -> CorruptShardError:
-        files = [self.root / "commits" / f"{commit.shard}.json", self.root / key]
-        remove = " ".join(shlex.quote(str(path)) for path in files)
+        remove = self.place.removal([commit_key(commit.shard), key], maybe_gone=True)
         return CorruptShardError(
-            f"{self.root / key}: damaged: {why}. It belongs to shard {commit.shard} (scenes "
-            f"{commit.first} to {commit.stop - 1}). To render that shard again: rm -f {remove} "
+            f"{self.place.locate(key)}: damaged: {why}. It belongs to shard {commit.shard} (scenes "
+            f"{commit.first} to {commit.stop - 1}). To render that shard again: {remove} "
             f"and give the `scenesynth render` command of this dataset again"
         )
 
 
-def open_dataset(uri: str | Path, *, excluded: bool = False) -> Dataset:
-    """Open the dataset in a folder; it may still be rendering.
+def open_dataset(uri: Address, *, excluded: bool = False) -> Dataset:
+    """Open the dataset in a folder, or under a prefix of an object store (s3://BUCKET/PREFIX).
+
+    It may still be rendering.
 
     Args:
-        uri: the folder.
+        uri: where it is.
         excluded: whether scenes that `scenesynth exclude` dropped are there nevertheless.
 
     Raises:
-        StoreError: no dataset there, or one of a newer schema.
+        StoreError: no dataset there, one of a newer schema, or a store that refuses.
         CorruptShardError: its identity or a commit record is damaged.
     """
-    return Dataset(folder_of(uri), excluded=excluded)
+    return Dataset(address_of(uri), excluded=excluded)
 
 
-def folder_of(uri: str | Path) -> Path:
-    """The folder that a URI means.
-
-    Raises:
-        StoreError: it means something else.
-    """
-    text = str(uri)
-    if "://" in text and not text.startswith("file://"):
-        raise StoreError(f"{text}: only folders can be opened; copy the dataset to a local disk")
-    return Path(text.removeprefix("file://"))
-
-
-def _open(root: Path, excluded: bool) -> Dataset:
+def _open(root: Address, excluded: bool) -> Dataset:
     return Dataset(root, excluded=excluded)
 
 
@@ -420,6 +426,10 @@ def _usable(commits: Sequence[Commit], dropped: frozenset[int], shard_scenes: in
     ]
 
 
+def _why(error: Exception) -> str:
+    return "it is missing" if isinstance(error, FileNotFoundError) else str(error)
+
+
 def _check_metadata(found: Any, expected: Mapping[str, Any]) -> None:
     """Check that Zarr metadata is what identity and extents dictate, but for its length.
 
@@ -432,12 +442,11 @@ def _check_metadata(found: Any, expected: Mapping[str, Any]) -> None:
         raise ValueError(f"shape is {found['shape']}, expected {expected['shape']}")
 
 
-def _read_commits(root: Path, promised: int) -> Iterator[Commit]:
-    for shard in list_commits(root):
-        commit = read_commit(root, shard)
+def _checked_commits(place: Place, promised: int) -> Iterator[Commit]:
+    for shard, commit in read_commits(place):
         if commit.stop > promised or commit.shard != shard:
             raise CorruptShardError(
-                f"{root / 'commits' / f'{shard}.json'}: scenes {commit.first} to "
+                f"{place.locate(commit_key(shard))}: scenes {commit.first} to "
                 f"{commit.stop - 1} of shard {commit.shard} lie outside the {promised} scenes of "
                 f"the extents; a file of another dataset was copied here, or an extent is missing"
             )

@@ -75,7 +75,7 @@ class _Search:
             raise ConfigError(f"{option} {name}: the range is empty; give the smaller number first")
         if last >= self._dataset.n_promised:
             raise ConfigError(
-                f"{option} {name}: {self._dataset.root} holds scenes 0 to "
+                f"{option} {name}: {self._dataset.place} holds scenes 0 to "
                 f"{self._dataset.n_promised - 1}"
             )
         return {number: self._at(number, option) for number in range(first, last + 1)}
@@ -89,7 +89,7 @@ class _Search:
             self._all = self._all_ids()
         if name not in self._all:
             raise ConfigError(
-                f"{option} {name}: no such scene among those rendered of {self._dataset.root}"
+                f"{option} {name}: no such scene among those rendered of {self._dataset.place}"
                 f"{did_you_mean(name, list(self._all)[:10_000])}"
             )
         return {self._usable(self._all[name], option): name}
@@ -97,7 +97,7 @@ class _Search:
     def _at(self, number: int, option: str) -> str:
         if (found := self._shard(number).get(number)) is None:
             raise ConfigError(
-                f"{option} {number}: not rendered yet in {self._dataset.root}; wait for it, or "
+                f"{option} {number}: not rendered yet in {self._dataset.place}; wait for it, or "
                 f"leave it out"
             )
         self._usable(number, option)
@@ -107,7 +107,7 @@ class _Search:
         commit = self._commits[number // self._dataset.info.shard_scenes]
         if number in commit.skipped:
             raise ConfigError(
-                f"{option} {number}: was skipped when {self._dataset.root} was rendered, so it "
+                f"{option} {number}: was skipped when {self._dataset.place} was rendered, so it "
                 f"holds nothing; leave it out"
             )
         return number
@@ -122,7 +122,7 @@ class _Search:
     def _ids(self, commit: Commit) -> dict[int, str]:
         if commit.status != "ok":
             return {}
-        return _by_number(self._dataset.part("scenes", commit, ["index", "id"]))
+        return _by_number(next(self._dataset.parts("scenes", [commit], ["index", "id"])))
 
     def _all_ids(self) -> dict[str, int]:
         table = self._dataset.table("scenes", ["index", "id"])

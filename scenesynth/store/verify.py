@@ -12,16 +12,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scenesynth.errors import CorruptShardError, StoreError
-from scenesynth.store import files
-from scenesynth.store.arrays import check_audio_object, check_gain_object, parse_gains
-from scenesynth.store.commit import Commit, explained, is_temporary, read_commit, record_of
+from scenesynth.store.arrays import check_audio_object, check_gain_object, decode_gains
+from scenesynth.store.commit import Commit, explained, read_commit, record_of
 from scenesynth.store.exclude import EXCLUDE_FOLDER, read_excluded
 from scenesynth.store.layout import (
     DATASET_FILE,
@@ -36,6 +34,7 @@ from scenesynth.store.layout import (
     table_key,
 )
 from scenesynth.store.manifest import MANIFESTS
+from scenesynth.store.places import Place, Root, place_of
 from scenesynth.store.writer import write_metadata, zarr_metadata
 
 _COMMIT: Final = re.compile(r"commits/(0|[1-9][0-9]*)\.json")
@@ -74,8 +73,7 @@ class Verified:
         promised_shards: shards that the extents promise.
         n_bytes: bytes of the committed files.
         read_bytes: how many of them were read.
-        leftovers: files of shards that are not committed, and temporary files of crashes; the
-            next run adopts or removes them.
+        leftovers: files of shards that are not committed; the next run adopts them.
     """
 
     findings: tuple[Finding, ...]
@@ -98,7 +96,7 @@ class Verified:
 
 
 def verify(
-    root: Path, *, deep: bool = False, on_shard: Callable[[int], None] = lambda shard: None
+    root: Root, *, deep: bool = False, on_shard: Callable[[int], None] = lambda shard: None
 ) -> Verified:
     """Check a dataset; it may still be rendering.
 
@@ -111,27 +109,28 @@ def verify(
     Raises:
         StoreError: no dataset there, or one that cannot be looked at without its identity.
     """
-    info = read_info(root)
+    place = place_of(root)
+    info = read_info(place)
     try:
-        extents = read_extents(root)
+        extents = read_extents(place)
     except CorruptShardError as error:
         return Verified(findings=(Finding(key="extents", why=str(error)),))
     stop = extents[-1].stop if extents else 0
-    there = files.list_keys(root)
-    findings = list(_metadata(root, info, stop, there))
+    there = place.sizes()
+    findings = list(_metadata(place, info, stop, there))
     commits: list[Commit] = []
     for key in there:
         if (match := _COMMIT.fullmatch(key)) is None:
             continue
         shard = int(match[1])
-        commit, found = _commit(root, info, shard, stop, there)
+        commit, found = _commit(place, info, shard, stop, there)
         if commit is not None:
             commits.append(commit)
         if deep and commit is not None and not found and commit.status == "ok":
-            found = list(_contents(root, info, commit))
+            found = list(_contents(place, info, commit))
         findings += found
         on_shard(shard)
-    foreign, leftovers = _others(root, info, stop, len(extents), there, commits)
+    foreign, leftovers = _others(place, info, stop, len(extents), there, commits)
     n_bytes = sum(commit.n_bytes for commit in commits)
     return Verified(
         findings=(*findings, *foreign),
@@ -144,49 +143,56 @@ def verify(
     )
 
 
-def repair(root: Path, found: Verified) -> list[str]:
+def repair(root: Root, found: Verified) -> list[str]:
     """Take away the damaged shards and write damaged Zarr metadata anew; the keys that went.
 
     Raises:
         StoreError: no space, read-only, no permission.
     """
-    info = read_info(root)
+    place = place_of(root)
+    info = read_info(place)
     gone: list[str] = []
-    with explained(root):
+    with explained(place):
         for shard in found.damaged_shards:
             # The commit first: from then on no reader sees the shard.
             keys = [f"commits/{shard}.json", *shard_keys(info, shard)]
-            gone += [key for key in keys if files.exists(root, key)]
-            files.remove(root, keys)
+            gone += [key for key in keys if place.exists(key)]
+            place.remove(keys)
         if any(finding.derived for finding in found.findings):
-            write_metadata(root, info, n_scenes(root))
+            write_metadata(place, info, n_scenes(place))
     return gone
 
 
 def _metadata(
-    root: Path, info: DatasetInfo, stop: int, there: Mapping[str, int]
+    place: Place, info: DatasetInfo, stop: int, there: Mapping[str, int]
 ) -> Iterator[Finding]:
     """Zarr metadata that is not what identity and extents dictate."""
     for key, data in zarr_metadata(info, stop).items():
         if key not in there:
             yield Finding(key=key, why="missing; it can be made anew", derived=True)
-        elif files.read(root, key) != data:
+        elif place.read(key) != data:
             why = "not what dataset.json and the extents dictate; it can be made anew"
             yield Finding(key=key, why=why, derived=True)
 
 
 def _commit(
-    root: Path, info: DatasetInfo, shard: int, stop: int, there: Mapping[str, int]
+    place: Place, info: DatasetInfo, shard: int, stop: int, there: Mapping[str, int]
 ) -> tuple[Commit | None, list[Finding]]:
     """A commit record, and what is wrong with it or with the presence of its files."""
     key = f"commits/{shard}.json"
     try:
-        commit = read_commit(root, shard)
+        commit = read_commit(place, shard)
     except (CorruptShardError, KeyError, TypeError):
         return None, [Finding(key=key, why="damaged or edited by hand", shard=shard)]
     except StoreError as error:
         return None, [Finding(key=key, why=str(error))]
     first = shard * info.shard_scenes
+    if (commit.shard, commit.first) == (shard, first) and commit.stop > stop:
+        why = (
+            f"its scenes [{commit.first}, {commit.stop}) lie outside the {stop} of the extents: an "
+            f"extent is missing; put it back from a copy"
+        )
+        return commit, [Finding(key=key, why=why)]
     expected = (shard, first, min(first + info.shard_scenes, stop))
     if (commit.shard, commit.first, commit.stop) != expected:
         why = (
@@ -213,12 +219,12 @@ def _sizes(commit: Commit, there: Mapping[str, int]) -> Iterator[Finding]:
             yield Finding(key=key, why=why, shard=commit.shard)
 
 
-def _contents(root: Path, info: DatasetInfo, commit: Commit) -> Iterator[Finding]:
+def _contents(place: Place, info: DatasetInfo, commit: Commit) -> Iterator[Finding]:
     """What is wrong with the bytes of a shard's files, and between them."""
     small: dict[str, bytes] = {}
     damaged = False
     for key, record in commit.files.items():
-        data = files.read(root, key)
+        data = place.read(key)
         if record_of(data) != record:
             damaged = True
             yield Finding(key=key, why=_diagnosis(key, data, commit, info), shard=commit.shard)
@@ -275,14 +281,14 @@ def _agreement(data: Mapping[str, bytes], commit: Commit, info: DatasetInfo) -> 
 def _gains(
     key: str, data: bytes, scenes: pa.Table, fmt: StoredFormat, commit: Commit, info: DatasetInfo
 ) -> Iterator[Finding]:
-    gains = parse_gains(data, info)[: commit.stop - commit.first].tolist()
+    gains = decode_gains(data, info)[: commit.stop - commit.first].tolist()
     if gains != scenes[f"gain_{fmt.name}"].to_pylist():
         why = "holds other gains than the scenes table: of another shard"
         yield Finding(key=key, why=why, shard=commit.shard)
 
 
 def _others(
-    root: Path,
+    place: Place,
     info: DatasetInfo,
     stop: int,
     n_extents: int,
@@ -299,13 +305,11 @@ def _others(
     for key in there:
         match = pattern.fullmatch(key)
         shard = int(next(filter(None, match.groups()))) if match else None
-        if is_temporary(Path(key)):
-            leftovers += 1
-        elif shard is not None and shard < n_shards:
+        if shard is not None and shard < n_shards:
             leftovers += shard not in committed and key not in _record_keys(shard)
-        elif key not in known and not _belongs(key, info, n_extents):
+        elif shard not in committed and key not in known and not _belongs(key, info, n_extents):
             findings.append(Finding(key=key, why="does not belong to this dataset"))
-    return [*findings, *_lists(root, info, n_extents, there)], leftovers
+    return [*findings, *_lists(place, info, n_extents, there)], leftovers
 
 
 def _record_keys(shard: int) -> tuple[str, str]:
@@ -321,11 +325,11 @@ def _belongs(key: str, info: DatasetInfo, n_extents: int) -> bool:
 
 
 def _lists(
-    root: Path, info: DatasetInfo, n_extents: int, there: Mapping[str, int]
+    place: Place, info: DatasetInfo, n_extents: int, there: Mapping[str, int]
 ) -> Iterator[Finding]:
     """What is wrong with lists of scenes: those that are excluded, and selections."""
     try:
-        read_excluded(root)
+        read_excluded(place)
     except StoreError as error:
         yield Finding(key=EXCLUDE_FOLDER, why=str(error))
     if info.came_from is None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 import numpy as np
@@ -33,12 +32,8 @@ from scenesynth.store.commit import (
     Commit,
     FileRecord,
     explained,
-    is_temporary,
     put_commit,
-    put_once,
     record_of,
-    remove_stale_temporaries,
-    replace,
 )
 from scenesynth.store.layout import (
     DATASET_FILE,
@@ -47,14 +42,16 @@ from scenesynth.store.layout import (
     StoredArray,
     StoredFormat,
     audio_key,
-    extent_path,
+    extent_key,
     gain_key,
+    has_info,
     n_scenes,
     read_extents,
     read_info,
     seal,
     table_key,
 )
+from scenesynth.store.places import Place, Root, place_of
 from scenesynth.store.schema import (
     SCHEMA_VERSION,
     STATUS_OK,
@@ -71,7 +68,7 @@ ENVIRONMENT: Final = ("packages", "cpu")
 """Parts of the identity that a resume on another machine may be allowed to change."""
 
 
-def create_or_open(root: Path, info: DatasetInfo, *, other_environment: bool = False) -> bool:
+def create_or_open(root: Root, info: DatasetInfo, *, other_environment: bool = False) -> bool:
     """Make `root` the dataset `info`, or check that it already is; True where it is new.
 
     Args:
@@ -83,19 +80,20 @@ def create_or_open(root: Path, info: DatasetInfo, *, other_environment: bool = F
         StoreError: `root` holds something else, or a dataset of other arguments, each difference
             named; or it cannot be written.
     """
-    with explained(root):
-        if not (root / DATASET_FILE).exists():
-            _refuse_foreign_folder(root)
-            fresh = put_once(root / DATASET_FILE, seal(info.to_dict()))
+    place = place_of(root)
+    with explained(place):
+        if not has_info(place):
+            _refuse_foreign_folder(place)
+            fresh = _put_identity(place, info)
         else:
             fresh = False
-            remove_stale_temporaries(root)
+            place.remove_stale_temporaries()
         if not fresh:
-            _refuse_other_run(root, info, other_environment)
+            _refuse_other_run(place, info, other_environment)
     return fresh
 
 
-def extend_to(root: Path, scenes: int, info: DatasetInfo, *, limit: int | None = None) -> int:
+def extend_to(root: Root, scenes: int, info: DatasetInfo, *, limit: int | None = None) -> int:
     """See that the dataset promises at least `scenes` scenes; the number that it promises.
 
     A new extent ends on a whole shard: the number is rounded up. Only a dataset smaller than one
@@ -108,18 +106,19 @@ def extend_to(root: Path, scenes: int, info: DatasetInfo, *, limit: int | None =
         StoreError: more is asked for, but the dataset does not end on a whole shard.
     """
     size = info.shard_scenes
-    with explained(root):
-        while (have := n_scenes(root)) < scenes:
+    place = place_of(root)
+    with explained(place):
+        while (have := n_scenes(place)) < scenes:
             if have % size:
                 raise StoreError(
-                    f"{root}: holds {have} scenes, which do not end on a whole shard of {size}, "
+                    f"{place}: holds {have} scenes, which do not end on a whole shard of {size}, "
                     f"and cannot be extended to {scenes}; render into another folder"
                 )
             rounded = -(-scenes // size) * size
             stop = scenes if have == 0 and scenes < size else min(rounded, limit or rounded)
             extent = {"schema": SCHEMA_VERSION, "first": have, "stop": stop}
-            put_once(extent_path(root, len(read_extents(root))), seal(extent))
-        write_metadata(root, info, have)
+            place.put_once(extent_key(len(read_extents(place))), seal(extent))
+        write_metadata(place, info, have)
     return have
 
 
@@ -129,8 +128,8 @@ class ShardWriter:
     It keeps compressed bytes only, about 1.8 MB per 10 s scene in FOA at 32 kHz.
     """
 
-    def __init__(self, root: Path, info: DatasetInfo, shard: int, stop: int) -> None:
-        self.root = root
+    def __init__(self, root: Root, info: DatasetInfo, shard: int, stop: int) -> None:
+        self.place = place_of(root)
         self.info = info
         self.shard = shard
         self.first = shard * info.shard_scenes
@@ -192,7 +191,7 @@ class ShardWriter:
             raise ValueError(
                 f"shard {self.shard} has {len(self._rows)} of {self.stop - self.first} scenes"
             )
-        with explained(self.root):
+        with explained(self.place):
             return {key: self._put(key, data) for key, data in self._files().items()}
 
     def commit(
@@ -215,8 +214,8 @@ class ShardWriter:
             versions=versions,
             log={**log, "audio_s": round(self._n_samples / self.info.sample_rate, 3)},
         )
-        with explained(self.root):
-            return put_commit(self.root, commit)
+        with explained(self.place):
+            return put_commit(self.place, commit)
 
     def _append(self, array: StoredArray, encoded: EncodedScene, row: dict[str, Any]) -> None:
         self._audio[array.name].append(encoded)
@@ -241,24 +240,23 @@ class ShardWriter:
         return files
 
     def _put(self, key: str, data: bytes) -> FileRecord:
-        path = self.root / key
-        if put_once(path, data):
+        if self.place.put_once(key, data):
             return record_of(data)
-        return self._adopt(path, key, data)
+        return self._adopt(key, data)
 
-    def _adopt(self, path: Path, key: str, ours: bytes) -> FileRecord:
+    def _adopt(self, key: str, ours: bytes) -> FileRecord:
         """Record of the file that an earlier or concurrent attempt has published."""
-        theirs = path.read_bytes()
+        theirs = self.place.read(key)
         if theirs != ours:
-            self._check(path, key, theirs)
+            self._check(key, theirs)
             logger.warning(
                 "%s: an earlier attempt has published other bytes than this one made; keeping "
                 "the earlier ones. The two ran with different packages or on different CPUs",
-                path,
+                self.place.locate(key),
             )
         return record_of(theirs)
 
-    def _check(self, path: Path, key: str, data: bytes) -> None:
+    def _check(self, key: str, data: bytes) -> None:
         try:
             if key.endswith(".parquet"):
                 scenes = key == table_key("scenes", self.shard)
@@ -271,8 +269,9 @@ class ShardWriter:
                 check_audio_object(data, self.stop - self.first, self.info)
         except (CorruptShardError, pa.ArrowInvalid, ValueError, OSError) as error:
             raise CorruptShardError(
-                f"{path}: left over from an earlier attempt and damaged ({error}); no commit "
-                f"names it, so it is safe to delete: rm {path}, then give the same command again"
+                f"{self.place.locate(key)}: left over from an earlier attempt and damaged "
+                f"({error}); no commit names it, so it is safe to delete: "
+                f"{self.place.removal([key])}, then give the same command again"
             ) from None
 
 
@@ -289,13 +288,14 @@ def _check_table(data: bytes, schema: pa.Schema) -> None:
         raise CorruptShardError("its bytes are not those of the table that they hold")
 
 
-def put_tombstone(root: Path, shard: int, info: DatasetInfo, stop: int, reason: str) -> Commit:
+def put_tombstone(root: Root, shard: int, info: DatasetInfo, stop: int, reason: str) -> Commit:
     """Commit a shard as parked: it holds nothing, and readers step over it."""
     first = shard * info.shard_scenes
     last = min(first + info.shard_scenes, stop)
-    with explained(root):
+    place = place_of(root)
+    with explained(place, always=True):
         return put_commit(
-            root, Commit(shard=shard, first=first, stop=last, status="parked", reason=reason)
+            place, Commit(shard=shard, first=first, stop=last, status="parked", reason=reason)
         )
 
 
@@ -314,19 +314,19 @@ def _differences(old: Any, new: Any, path: str) -> dict[str, tuple[Any, Any]]:
     return {} if old == new else {path: (old, new)}
 
 
-def _refuse_other_run(root: Path, info: DatasetInfo, other_environment: bool) -> None:
-    found = differences(read_info(root), info)
+def _refuse_other_run(place: Place, info: DatasetInfo, other_environment: bool) -> None:
+    found = differences(read_info(place), info)
     environment = {k: v for k, v in found.items() if k.partition(".")[0] in ENVIRONMENT}
     arguments = {k: v for k, v in found.items() if k not in environment}
     if arguments:
         raise StoreError(
-            f"{root}: holds a dataset made with other arguments:\n{listing(arguments)}\n"
+            f"{place}: holds a dataset made with other arguments:\n{listing(arguments)}\n"
             f"Give the arguments of that run to resume it, or another --out, or --overwrite to "
             f"delete what is there"
         )
     if environment and not other_environment:
         raise StoreError(
-            f"{root}: was begun in another environment, where the same scene may differ by "
+            f"{place}: was begun in another environment, where the same scene may differ by "
             f"rounding:\n{listing(environment)}\n"
             f"Resume there, or allow the mixture explicitly, or give another --out"
         )
@@ -344,37 +344,56 @@ def _short(value: Any, limit: int = 80) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
-def _refuse_foreign_folder(root: Path) -> None:
-    if not root.exists():
+def _put_identity(place: Place, info: DatasetInfo) -> bool:
+    """Publish the identity; True where there was none.
+
+    An object store that overwrites where it is told not to is found out here, by asking it twice.
+    """
+    data = seal(info.to_dict())
+    if not place.put_once(DATASET_FILE, data):
+        return False
+    if place.put_once(DATASET_FILE, data):
+        raise StoreError(
+            f"{place}: this store overwrites objects though told not to (If-None-Match), so two "
+            f"jobs could destroy each other's work; use a store with conditional puts, or a folder"
+        )
+    return True
+
+
+def _refuse_foreign_folder(place: Place) -> None:
+    try:
+        strange = place.names()
+    except FileNotFoundError:
         return
-    strange = sorted(path.name for path in root.iterdir() if not is_temporary(path))
     if strange:
         raise StoreError(
-            f"{root}: is not empty and not a scenesynth dataset (it holds {strange[0]!r}); "
+            f"{place}: is not empty and not a scenesynth dataset (it holds {strange[0]!r}); "
             f"give an empty or new folder as --out"
         )
 
 
 def zarr_metadata(info: DatasetInfo, scenes: int) -> dict[str, bytes]:
-    """Zarr metadata as identity and extents dictate, by path inside the dataset."""
-    documents = dict(group_metadata(info))
+    """Zarr metadata as identity and extents dictate, by key."""
+    documents = {_joined(name): document for name, document in group_metadata(info).items()}
     for array in info.arrays:
-        documents[f"{array.name}/audio"] = array_metadata(array, info, scenes)
-        documents[f"{array.name}/gain"] = gain_metadata(info, scenes)
+        documents[_joined(array.name, "audio")] = array_metadata(array, info, scenes)
+        documents[_joined(array.name, "gain")] = gain_metadata(info, scenes)
     return {
-        str(PurePosixPath(ZARR_GROUP, name, "zarr.json")): (
-            json.dumps(document, indent=1) + "\n"
-        ).encode()
-        for name, document in documents.items()
+        f"{folder}/zarr.json": (json.dumps(document, indent=1) + "\n").encode()
+        for folder, document in documents.items()
     }
 
 
-def write_metadata(root: Path, info: DatasetInfo, scenes: int) -> None:
-    """Zarr metadata as identity and extents dictate; derived, so it is written over."""
+def write_metadata(root: Root, info: DatasetInfo, scenes: int) -> None:
+    """Write that metadata; it is derived, so it is written over."""
+    place = place_of(root)
     for key, data in zarr_metadata(info, scenes).items():
-        path = root / key
-        if not path.exists() or path.read_bytes() != data:
-            replace(path, data)
+        if not place.exists(key) or place.read(key) != data:
+            place.replace(key, data)
+
+
+def _joined(*names: str) -> str:
+    return "/".join([ZARR_GROUP, *filter(None, names)])
 
 
 def _silence(array: StoredArray, info: DatasetInfo) -> EncodedScene:
