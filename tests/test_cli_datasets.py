@@ -18,8 +18,6 @@ from scenesynth.cli import main
 from scenesynth.pipeline import recheck
 from scenesynth.store.commit import list_commits
 
-COMMANDS = ["exclude", "finalize", "merge", "verify"]
-
 
 def call(*arguments: object, answer: str | None = None) -> Result:
     return CliRunner().invoke(main, [str(argument) for argument in arguments], input=answer)
@@ -67,13 +65,6 @@ def rendered(tmp_path_factory: pytest.TempPathFactory, clips: Path) -> Path:
 def dataset(tmp_path: Path, rendered: Path) -> Path:
     """A copy of those, to be damaged."""
     return Path(shutil.copytree(rendered, tmp_path / "ds"))
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_explains_itself(command: str) -> None:
-    text = done(command, "--help")
-    assert text.startswith("Usage: ")
-    assert "Example" in text
 
 
 def test_the_help_of_render_tells_of_given_scenes() -> None:
