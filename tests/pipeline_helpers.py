@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import time
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import soundfile
 
 from scenesynth.corpus.corpora import Corpora
 from scenesynth.errors import ContentError
+from scenesynth.pipeline.device import Batches
 from scenesynth.pipeline.plan import Plan, make_plan
 from scenesynth.pipeline.shard import ShardJob, make_scene
 from scenesynth.records import from_plain
@@ -139,3 +142,34 @@ def unlucky_maker(job: ShardJob, index: int, attempt: int) -> Scene:
         marker.touch()
         os.kill(os.getpid(), signal.SIGKILL)
     return make_scene(job, index, attempt)
+
+
+def gripping_maker(job: ShardJob, index: int, attempt: int) -> Scene:
+    """Scene 5 never ends, in compiled code that lets no other thread of the interpreter run."""
+    while index == 5:
+        ctypes.PyDLL(None).sleep(3600)  # until a signal
+    return quick_maker(job, index, attempt)
+
+
+def crashing_maker(job: ShardJob, index: int, attempt: int) -> Scene:
+    """Scene 5 crashes the interpreter."""
+    if index == 5:
+        ctypes.string_at(0)
+    return quick_maker(job, index, attempt)
+
+
+def one_scene_each_maker(job: ShardJob, index: int, attempt: int) -> Scene:
+    """Every shard but the first has a scene that meets a defect."""
+    if index % job.info.shard_scenes == 1 and job.shard:
+        raise ZeroDivisionError("float division by zero")
+    return quick_maker(job, index, attempt)
+
+
+def batch_maker(job: ShardJob, index: int, attempt: int) -> Scene:
+    """Real scenes by the code for GPUs, in torch on the CPU, three at a time."""
+    return _batches(job.shard)(job, index, attempt)
+
+
+@lru_cache(maxsize=1)
+def _batches(shard: int) -> Batches:
+    return Batches("cpu", size=3)

@@ -78,11 +78,16 @@ def make_dataset(root: Root, scenes: int = 8, **changes: Any) -> DatasetInfo:
 
 
 def tree_bytes(root: Path) -> dict[str, bytes]:
-    """Bytes of all files but the commit records, whose logs differ from run to run."""
+    """Bytes of all files but commit records and logs, which differ from run to run.
+
+    What a crash leaves under a temporary name is no part of a dataset either.
+    """
     return {
         str(path.relative_to(root)): path.read_bytes()
         for path in sorted(root.rglob("*"))
-        if path.is_file() and path.parent.name != "commits"
+        if path.is_file()
+        and path.parent.name not in ("commits", "logs")
+        and not path.name.startswith(".tmp-")
     }
 
 

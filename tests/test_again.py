@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,10 +15,11 @@ from pipeline_helpers import make_clips, make_corpora, make_recipe, plan_of
 from store_helpers import tree_bytes
 
 from scenesynth.corpus.corpora import Corpora
-from scenesynth.errors import ConfigError, CorruptShardError, StoreError
+from scenesynth.errors import ConfigError, ContentError, CorruptShardError, StoreError
 from scenesynth.pipeline import given as given_module
 from scenesynth.pipeline.again import AgainPlan, plan_again
 from scenesynth.pipeline.driver import run
+from scenesynth.pipeline.failures import reproduce
 from scenesynth.pipeline.sources import open_source
 from scenesynth.records import from_json
 from scenesynth.scene.spec import SceneSpec
@@ -288,7 +290,7 @@ def test_a_source_that_grows_is_followed_on_whole_shards(
     late.unlink()
     plan = again(root, tmp_path / "ds", None, shard_scenes=3)
     assert [e.stop for e in read_extents(plan.root)] == [6]
-    assert "still being rendered" in plan.usual_notes[0]
+    assert "still being rendered" in plan.notes[0]
     late.write_bytes(hidden)
     again(root, tmp_path / "ds", None, shard_scenes=3)
     assert [e.stop for e in read_extents(plan.root)] == [6, 12]
@@ -376,6 +378,44 @@ def test_damage_of_the_source_is_not_copied(tmp_path: Path, source: Path) -> Non
         plan.specs.scene(plan.root, plan.info, 12, 0, lambda: Corpora({}))
 
 
+def test_a_scene_that_cannot_be_rendered_is_left_silent_or_parks_its_shard(
+    tmp_path: Path, corpora: Corpora, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = given_module.render_scene
+
+    def picky(spec: SceneSpec, *args: Any, **more: Any) -> Any:
+        if spec.origin.index == 5:
+            raise error
+        return real(spec, *args, **more)
+
+    monkeypatch.setattr(given_module, "render_scene", picky)
+    error: Exception = ContentError("its clip is silent")
+    options: dict[str, Any] = {"formats": ["mono"], "only": ["2-9"], "shard_scenes": 4}
+    plan = again(source, tmp_path / "silent", corpora, **options)
+    ds = open_dataset(plan.root)
+    assert (len(ds), ds.skipped["id"].to_pylist()) == (7, ["train-00000005"])
+    error = ZeroDivisionError("division by zero")
+    plan = plan_again(source, tmp_path / "parked", open_corpora=lambda: corpora, **options)
+    assert run(plan).state == "failed"
+    report = tmp_path / "parked/failures/0.json"
+    body = json.loads(report.read_text())
+    assert (body["scene"], json.loads(body["spec"])["origin"]["index"]) == ("train-00000005", 5)
+    with pytest.raises(ZeroDivisionError):
+        reproduce(str(report))
+    monkeypatch.setattr(given_module, "render_scene", real)
+    assert "rendered without an error: 3" in reproduce(str(report))
+
+
+@pytest.mark.ray
+def test_workers_make_the_bytes_of_one_process(
+    tmp_path: Path, corpora: Corpora, source: Path
+) -> None:
+    options: dict[str, Any] = {"formats": ["foa", "mono"], "open_corpora": lambda: corpora}
+    run(plan_again(source, tmp_path / "one", **options))
+    assert run(plan_again(source, tmp_path / "two", **options), workers=2).state == "done"
+    assert files_of(tmp_path / "one") == files_of(tmp_path / "two")
+
+
 def test_a_source_made_elsewhere_is_told_of_in_the_identity(
     tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -384,7 +424,7 @@ def test_a_source_made_elsewhere_is_told_of_in_the_identity(
     origin = open_dataset(plan.root).info.came_from
     assert origin is not None
     assert origin["environment"]["cpu"] == open_dataset(source).info.cpu
-    assert "--anew renders everything here" in plan.usual_notes[0]
+    assert "--anew renders everything here" in plan.notes[0]
 
 
 def test_the_source_is_never_the_target(source: Path) -> None:

@@ -23,6 +23,7 @@ from scenesynth.spatial.array_response import (
     series_order,
 )
 from scenesynth.spatial.arrays import OMNI_SHARE, Capsule, MicArray, list_arrays, load_array
+from scenesynth.spatial.formats import parse_formats
 
 C_MPS = 343.0
 MIC = load_array("mic")
@@ -520,3 +521,27 @@ def test_arrays_made_in_code_are_checked_too() -> None:
         MicArray(name="a", capsules=(Capsule(name="0"),))
     with pytest.raises(ValueError, match="in a rigid sphere measure pressure"):
         MicArray(name="a", capsules=(Capsule(name="0", omni_share=0.5),), sphere_radius_m=0.05)
+
+
+def test_two_arrays_cannot_be_stored_under_one_name(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    one = "kind: open\ncapsules: [{position_m: [0, 0, 0]}]\n"
+    two = one.replace("}]", "}, {position_m: [0, 0.1, 0]}]")
+    paths = [tmp_path / "pair.yaml", tmp_path / "other" / "pair.yaml", tmp_path / "Pair.yaml"]
+    for path, text in zip(paths, (one, two, one), strict=True):
+        path.write_text(text)
+    with pytest.raises(ConfigError, match=r"stored as 'mic-pair' and 'mic-pair'.*rename one"):
+        parse_formats(["foa", *(f"mic:{path}" for path in paths[:2])])
+    with pytest.raises(ConfigError, match="'mic-pair' and 'mic-Pair'"):
+        parse_formats([f"mic:{paths[0]}", f"mic:{paths[2]}"])
+    paths[1].write_text(one)
+    assert [item.name for item in parse_formats(["foa", "foa", f"mic:{paths[0]}"])] == [
+        "foa",
+        "mic-pair",
+    ]
+
+
+@pytest.mark.parametrize(("typo", "meant"), [("Foa", "foa"), ("binaurl", "binaural")])
+def test_a_format_with_a_typo_says_what_was_meant(typo: str, meant: str) -> None:
+    with pytest.raises(ConfigError, match=f"did you mean '{meant}'"):
+        parse_formats([typo])

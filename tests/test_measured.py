@@ -27,7 +27,7 @@ from scenesynth.acoustics.direct import (
     direct_spectra,
     direct_time_s,
 )
-from scenesynth.acoustics.engines import respond
+from scenesynth.acoustics.engines import respond, source_order
 from scenesynth.acoustics.importing import import_room
 from scenesynth.acoustics.response import Response
 from scenesynth.errors import ConfigError
@@ -36,7 +36,7 @@ from scenesynth.room.model import OCTAVE_BANDS_HZ, AssetRef, Room, Vector
 from scenesynth.room.sofa import read_sofa
 from scenesynth.scene.spec import ClipRef, Emitter, Event, Keyframe, Origin, SceneSpec
 from scenesynth.spatial.conventions import AMBISONIC_CONVENTIONS, to_acn_sn3d
-from scenesynth.spatial.formats import parse_format
+from scenesynth.spatial.formats import layout_of, parse_format
 
 RING = tuple(
     (
@@ -481,3 +481,11 @@ def test_real_ears_are_told_apart(real_audio: Path) -> None:
     }
     swapped = [any("swapped" in note for note in card.notes) for card in rooms.values()]
     assert swapped == [False, True]  # the second is known to have the right ear first
+
+
+def test_rooms_without_directions_make_no_ears_and_no_microphones() -> None:
+    spec = spec_in(room_of(format="mono"), SOURCES[0], LISTENER)
+    assert source_order(layout_of([parse_format("mono")]), spec) == 0
+    for name in ("binaural", "mic"):
+        with pytest.raises(ConfigError, match=rf"no directions, which format {name} is made of"):
+            source_order(layout_of([parse_format(name)]), spec)

@@ -22,12 +22,13 @@ import pytest
 from pipeline_helpers import make_corpora, make_recipe, plan_of
 from store_helpers import tree_bytes
 
+import scenesynth
 from scenesynth.corpus.corpora import Corpora
 from scenesynth.errors import StoreError
 from scenesynth.pipeline import driver
 from scenesynth.pipeline.driver import run
 from scenesynth.pipeline.events import Event, Notice, SceneDone, ShardDone, ShardFailed, Started
-from scenesynth.pipeline.pools import RayPool
+from scenesynth.pipeline.pools import Cluster, RayPool
 from scenesynth.pipeline.progress import Progress, choose_mode, format_bytes, format_time
 from scenesynth.pipeline.shard import SceneError, ShardJob, make_scene, render_shard
 from scenesynth.render.renderer import render_scene
@@ -38,6 +39,7 @@ from scenesynth.store.layout import failure_key, unseal
 from scenesynth.store.reader import open_dataset
 
 TESTS = Path(__file__).parent
+IMPORTS = os.pathsep.join([str(TESTS), str(Path(scenesynth.__file__).parents[1])])
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +99,7 @@ def test_rendering_again_elsewhere_gives_the_same_bytes(tmp_path: Path, corpora:
 def test_shards_do_not_depend_on_their_order(tmp_path: Path, corpora: Corpora, whole: Path) -> None:
     plan = plan_of(tmp_path / "ds", corpora)
     settled = driver.settle(plan)
-    for job in reversed(driver._jobs(plan, settled)):
+    for job in reversed(list(driver._jobs(plan, settled))):
         render_shard(job, helpers.quick_maker)
     assert same(tmp_path / "ds", whole)
 
@@ -357,7 +359,7 @@ def started_driver(
     script.write_text(textwrap.dedent(DRIVER))
     process = subprocess.Popen(
         [sys.executable, script, tmp_path / "clips", tmp_path / "ds", str(workers), str(scenes)],
-        env={**os.environ, "PYTHONPATH": str(TESTS)},
+        env={**os.environ, "PYTHONPATH": IMPORTS},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -433,7 +435,7 @@ def test_json_mode_writes_one_object_per_line(tmp_path: Path, corpora: Corpora) 
     progress.finish(outcome)
     events = [json.loads(line) for line in stream.getvalue().splitlines()]
     kinds = [event["event"] for event in events]
-    assert kinds == ["started", "shard_done", "shard_done", "shard_done", "outcome"]
+    assert kinds == ["started", "shard", "shard", "shard", "done"]
     assert sum(event.get("redraws", 0) for event in events[1:4]) == events[-1]["redraws"] == 3
 
 
@@ -470,8 +472,8 @@ def test_sizes_and_times_read_well() -> None:
 def cluster() -> Iterator[None]:
     """Ray with two workers that can import the scene makers; runs find it and leave it running."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(TESTS))
-        pool = RayPool(2, helpers.quick_maker)
+        patch.setenv("PYTHONPATH", IMPORTS)
+        pool = RayPool(Cluster(workers=2), helpers.quick_maker)
         yield
         pool.close()
 
@@ -491,7 +493,11 @@ def test_two_workers_render_the_bytes_of_one_though_one_is_killed(
     )
     assert (tmp_path / "killed").exists()
     assert outcome.state == "done"
-    assert not [event for event in told if isinstance(event, ShardFailed)]
+    [failure] = [event for event in told if isinstance(event, ShardFailed)]
+    assert (failure.kind, failure.parked) == ("death", False)
+    assert "scene train-00000005" in failure.why
+    assert "SIGKILL" in failure.why
+    assert outcome.failures == {"death": 1}
     assert same(tmp_path / "one", tmp_path / "two")
 
 

@@ -124,6 +124,16 @@ def test_an_impossible_placement_names_constraint_and_numbers(
     assert str(caught.value).startswith("target0: ")
 
 
+@pytest.mark.parametrize("distance_m", [constant(0.05), between(0.05, 0.2)])
+def test_nothing_is_placed_so_near_that_no_direction_is_known(distance_m: Number) -> None:
+    height_m = constant(LISTENER.position_m[2])
+    placement = Placement(distance_m=distance_m, height_m=height_m, separation_m=0.0)
+    places = [place(placement, seed) for seed in range(50)]
+    assert min(math.dist(at, LISTENER.position_m) for at in places) >= 0.05
+    with pytest.raises(ValueError, match=r"distance_m = 0\.04 can leave \[0\.05, 500\]"):
+        Placement(distance_m=constant(0.04), separation_m=0.0)
+
+
 def test_distances_keep_their_distribution_where_some_directions_leave_the_room() -> None:
     placement = Placement(distance_m=between(1.0, 3.0), height_m=constant(1.5), separation_m=0.0)
     distances = [to_listener(place(placement, seed), LISTENER)[2] for seed in range(1500)]

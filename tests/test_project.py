@@ -104,6 +104,20 @@ def test_a_measured_direction_is_heard_through_the_measured_response(number: int
     assert error_db(got, want[:, : got.shape[1]], head.sample_rate) < -80
 
 
+def test_ears_with_responses_longer_than_the_window_are_heard_whole() -> None:
+    rate = 4000  # where band-limiting makes the head's responses longer than 30 ms
+    head = load_head("kemar").at_rate(rate)
+    item = receiver_of(parse_format("binaural"), None, 4, rate, AIR)
+    assert item.window >= head.n_taps > 0.03 * rate
+    direction = head.directions[97]
+    place: dict[str, Any] = ANECHOIC | {"source_m": tuple(5.0 + 2.0 * direction)}
+    pressure = simulate_rir(format="mono", sample_rate=rate, **place)
+    got = simulate_rir(format="binaural", sample_rate=rate, **place)
+    spectra = ear_responses(head, direction[None], 8192)[0]
+    want = scipy.fft.irfft(spectra * scipy.fft.rfft(pressure, 8192, axis=1), 8192)
+    assert error_db(got, want[:, : got.shape[1]], rate) < -40
+
+
 @pytest.mark.parametrize("name", ["mic", "em32", "linear4", "ortf"])
 def test_capsules_hear_an_anechoic_source_as_theory_has_it(name: str) -> None:
     direction = np.array([0.48, -0.6, 0.64])

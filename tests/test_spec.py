@@ -345,6 +345,14 @@ def test_keyframes_follow_each_other_inside_the_room(
     assert name.replace(".0", "[0]") in str(caught.value)
 
 
+@pytest.mark.parametrize("field", ["time_s", "yaw_deg", "pitch_deg", "roll_deg"])
+def test_keyframes_made_in_python_are_finite(field: str) -> None:
+    spec = changed_deep({"listener": [later(0, 2, 1, 1), later(1, 3, 1, 1)]})
+    last = dataclasses.replace(spec.listener[1], **{field: float("nan")})
+    with pytest.raises(ValueError, match=rf"listener\[1\]\.{field} = nan; must be finite"):
+        dataclasses.replace(spec, listener=(spec.listener[0], last))
+
+
 def test_the_way_between_keyframes_goes_through_no_wall() -> None:
     corners = [[0, 0], [5, 0], [5, 2], [2.5, 2], [2.5, 4], [0, 4]]
     shape = {

@@ -12,12 +12,12 @@ from oracle_render import convolve_float64, play_float64, relative_error_db
 from test_measured import room_of, spec_in
 from test_render import CLIPS, RATE, emitter, event, noise_at, room, scene, target
 
-from scenesynth.acoustics.engines import respond
+from scenesynth.acoustics.engines import respond, respond_along
 from scenesynth.errors import ConfigError
 from scenesynth.render.motion import Moving
-from scenesynth.render.renderer import layout_for, parse_formats, render_scene
+from scenesynth.render.renderer import layout_for, render_scene
 from scenesynth.scene.spec import Emitter, Event, Keyframe, SceneSpec
-from scenesynth.spatial.formats import parse_format
+from scenesynth.spatial.formats import parse_format, parse_formats
 from scenesynth.store.schema import STEM_KINDS, Scene, parse_stems
 
 FORMATS = ["mono", "foa", "binaural", "mic"]
@@ -187,7 +187,11 @@ def test_a_click_is_early_for_50_ms_and_late_from_then_on() -> None:
 def test_moving_responses_that_know_no_arrivals_are_parted_too() -> None:
     layout = layout_for(MOVING, parse_formats(FORMATS))
     own = Moving.of(layout, MOVING, 0)
-    irs = np.stack([response.ir for response in own.responses])
+    poses = [
+        (own.paths[0].pose(float(left)), own.paths[1].pose(float(came)))
+        for left, came in zip(own.emitted_s, own.arrived_s, strict=True)
+    ]
+    irs = np.stack([response.ir for response in respond_along(layout, MOVING, 0, poses)])
     moving = replace(own, direct=None, rest=irs)
     dry = CLIPS.samples["long"]
     whole, _ = moving.hear(dry, 1600)
@@ -195,6 +199,14 @@ def test_moving_responses_that_know_no_arrivals_are_parted_too() -> None:
     assert list(parts) == list(WET)
     heard = np.sum([part.channels.astype(np.float64) for part in parts.values()], axis=0)
     assert relative_error_db(heard, whole.channels) < -110
+
+
+def test_of_all_responses_along_a_way_only_those_of_onsets_keep_their_samples() -> None:
+    own = Moving.of(layout_for(MOVING, parse_formats(["foa"])), MOVING, 0)
+    onsets_s = [event.onset_s for event in MOVING.emitters[0].events]
+    assert all(own.response_at(onset_s).ir.any() for onset_s in onsets_s)
+    assert sum(response.ir.size > 0 for response in own.responses) == len(onsets_s)
+    assert len(own.responses) == len(own.rest) > len(onsets_s)
 
 
 def test_stems_in_a_measured_room_add_up_too() -> None:

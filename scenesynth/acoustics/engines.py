@@ -11,7 +11,7 @@ it is the same for all (`scenesynth.acoustics.project`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
 from itertools import groupby
@@ -96,27 +96,23 @@ def respond_in(
 
 def respond_along(
     layout: Layout, spec: SceneSpec, emitter_index: int, poses: Sequence[tuple[Keyframe, Keyframe]]
-) -> tuple[Response, ...]:
-    """Responses between many poses of an emitter and the listener.
+) -> Iterator[Response]:
+    """Responses between many poses of an emitter and the listener, made as they are asked for.
 
     A listener who only turns hears one response that is turned for him.
     """
-    found = []
     for _, group in groupby(poses, key=lambda pair: (_untimed(pair[0]), pair[1].position_m)):
         same = list(group)
         if len(same) == 1:
-            found.append(
-                respond_in(
-                    layout, spec, emitter_index, emitter_at=same[0][0], listener_at=same[0][1]
-                )
+            yield respond_in(
+                layout, spec, emitter_index, emitter_at=same[0][0], listener_at=same[0][1]
             )
             continue
         facing = Keyframe(position_m=same[0][1].position_m)
         unturned = _rendered(layout, spec, emitter_index, same[0][0], facing)
         for _, pose in same:
             turn = rotation_matrix(pose.yaw_deg, pose.pitch_deg, pose.roll_deg)
-            found.append(_projected(layout, spec, turned(unturned, turn)))
-    return tuple(found)
+            yield _projected(layout, spec, turned(unturned, turn))
 
 
 def _untimed(pose: Keyframe) -> Keyframe:
@@ -170,6 +166,11 @@ def source_order(layout: Layout, spec: SceneSpec) -> int:
         highest = 1
     elif spec.room.measured is not None:
         highest = _module("sofa").highest_order(spec)
+        if highest < 1:
+            raise ConfigError(
+                f"room {spec.room.id}: its responses tell no directions, which format "
+                f"{layout.receivers[0].name} is made of; ask for mono, or for another room"
+            )
     return max(layout.order, min(layout.source_order, highest))
 
 

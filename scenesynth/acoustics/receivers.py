@@ -32,7 +32,7 @@ DEFAULT_HEAD: Final = "kemar"
 
 WINDOW_S: Final = 0.03
 """What an early arrival is put right in: an HRTF, and the octave weights where mixers err at all,
-which is above 2 kHz."""
+which is above 2 kHz. Ears with longer responses have a longer window."""
 
 GRID_ORDER: Final = 20
 """Of the grid of directions that mixers are designed on."""
@@ -155,15 +155,17 @@ def _ears(head: AssetRef | None, order: int, sample_rate: int) -> Receiver:
     def responses(directions: NDArray[np.float64], n_fft: int) -> NDArray[np.complexfloating]:
         return ear_responses(loaded, directions, n_fft)
 
-    mixer = _design(responses, order, sample_rate, EARS_CUT_ON_HZ)
-    return _receiver(responses, mixer, sample_rate)
+    window = max(window_length(sample_rate, WINDOW_S), 1 << (loaded.n_taps - 1).bit_length())
+    mixer = _design(responses, order, sample_rate, window, EARS_CUT_ON_HZ)
+    return _receiver(responses, mixer, sample_rate, window)
 
 
 @lru_cache(maxsize=8)
 def _microphones(array: MicArray, order: int, sample_rate: int, speed_mps: float) -> Receiver:
     rounded_mps = round(speed_mps / SPEED_STEP_MPS) * SPEED_STEP_MPS
     mixer = _array_mixer(array, order, sample_rate, rounded_mps)
-    return _receiver(_array_responses(array, sample_rate, speed_mps), mixer, sample_rate)
+    responses = _array_responses(array, sample_rate, speed_mps)
+    return _receiver(responses, mixer, sample_rate, window_length(sample_rate, WINDOW_S))
 
 
 def _array_responses(array: MicArray, sample_rate: int, speed_mps: float) -> Responses:
@@ -178,23 +180,24 @@ def _array_responses(array: MicArray, sample_rate: int, speed_mps: float) -> Res
 def _array_mixer(array: MicArray, order: int, sample_rate: int, speed_mps: float) -> Mixer:
     cut_on_hz = order * speed_mps / (2 * math.pi * max(array.radius_m, LEAST_RADIUS_M))
     responses = _array_responses(array, sample_rate, speed_mps)
-    return _design(responses, order, sample_rate, min(cut_on_hz, 0.4 * sample_rate))
+    window = window_length(sample_rate, WINDOW_S)
+    return _design(responses, order, sample_rate, window, min(cut_on_hz, 0.4 * sample_rate))
 
 
-def _design(responses: Responses, order: int, sample_rate: int, cut_on_hz: float) -> Mixer:
+def _design(
+    responses: Responses, order: int, sample_rate: int, n_fft: int, cut_on_hz: float
+) -> Mixer:
     directions, weights = sphere_grid(GRID_ORDER)
-    n_fft = window_length(sample_rate, WINDOW_S)
     freq_hz = np.arange(n_fft // 2 + 1) * (sample_rate / n_fft)
     return design_mixer(
         responses(directions, n_fft), directions, weights, freq_hz, order, cut_on_hz=cut_on_hz
     )
 
 
-def _receiver(responses: Responses, mixer: Mixer, sample_rate: int) -> Receiver:
+def _receiver(responses: Responses, mixer: Mixer, sample_rate: int, window: int) -> Receiver:
     n_taps = mixer.filters.shape[2]
     n_fft = window_length(sample_rate, 4 * n_taps / sample_rate)
     spectra = _spectra(mixer, n_fft)
-    window = window_length(sample_rate, WINDOW_S)
     turns = np.arange(window // 2 + 1) * (mixer.lead / window)
     return Receiver(
         responses=responses,

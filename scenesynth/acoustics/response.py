@@ -456,8 +456,8 @@ def _check(request: Request, rotation: NDArray[np.float64], distance_m: float) -
             raise ValueError(f"{name} = {position} lies outside room {room.id}: {why}")
     if distance_m < MIN_DISTANCE_M:
         raise ValueError(
-            f"source_m and listener_m are {distance_m:g} m apart; must be at least "
-            f"{MIN_DISTANCE_M} m"
+            f"source_m and listener_m are {distance_m:.9g} m apart; must be at least "
+            f"{MIN_DISTANCE_M} m, since nearer no direction is known"
         )
     if rotation.shape != (3, 3) or not (abs(rotation @ rotation.T - _IDENTITY) <= 1e-6).all():
         raise ValueError(f"rotation must be an orthonormal [3, 3] matrix, got {rotation.tolist()}")

@@ -58,6 +58,8 @@ class Asked(Protocol):
     def codec(self) -> str: ...
     @property
     def on_error(self) -> str: ...
+    @property
+    def device(self) -> str: ...
 
 
 def refuse_without_from(asked: Asked) -> None:
@@ -75,6 +77,8 @@ def plan_of(asked: Asked) -> AgainPlan:
                 f"{flag} decides how scenes are drawn, and those of --from {asked.source} are; "
                 f"leave it out (--only chooses among them)"
             )
+    if asked.device == "cuda":
+        raise click.UsageError("--device cuda: scenes that are given are rendered on the CPU")
 
     from scenesynth.corpus.corpora import Corpora
     from scenesynth.pipeline.again import plan_again

@@ -11,18 +11,18 @@ import click
 
 from scenesynth.cli.app import DONE, DRAINED, FAILED, Sectioned, option, pairs, plural, tell
 from scenesynth.cli.live import Counter
+from scenesynth.cli.machines import Machines, machines_of, own_stdout
 
 if TYPE_CHECKING:
+    from scenesynth.pipeline.events import Outcome
     from scenesynth.pipeline.plan import Plan
     from scenesynth.scene.recipe_records import Recipe
 
 _HOW_MUCH, _SCENES, _CLIPS = "How much", "What the scenes are", "Clips"
 _AGAIN = "Scenes again"
 _OUTPUT, _WORK = "Output", "How the work is done"
+_MACHINES, _TROUBLE = "On which machines", "When something goes wrong"
 _EXIT_CODES = {"done": DONE, "failed": FAILED, "drained": DRAINED}
-
-# Starting Ray and its workers takes about as long as rendering this many shards in one process.
-_FEWEST_SHARDS_FOR_RAY = 4
 
 
 @click.command(
@@ -42,6 +42,12 @@ Examples:
   scenesynth render --from out/a --format binaural --out out/ears
   scenesynth render --from out/a --only bad.txt --set noise.snr_db=5 --out out/c
       The scenes of a dataset again: in another format; some of them, with another ratio.
+\b
+  scenesynth render --format foa --hours 1000 --out /shared/a --address auto
+      On every core of the Ray cluster that this machine is part of (docs/cluster.md).
+\b
+  scenesynth render --format foa --hours 1000 --out /shared/a --part $SLURM_ARRAY_TASK_ID/16
+      One of 16 jobs that fill a dataset together and need no Ray.
 \b
 The same command again goes on where the last one stopped; more --hours or --scenes extend a
 finished dataset. Exit codes: 0 done; 1 some shards could not be rendered; 2 a wrong command;
@@ -186,19 +192,100 @@ finished dataset. Exit codes: 0 done; 1 some shards could not be rendered; 2 a w
     "--workers",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Processes; 1 needs no Ray. One per core if not given, or 1 where there are so few shards "
-    "that they are done before Ray has started. The result is the same.",
-)
-@option(
-    _WORK, "--device", type=click.Choice(["auto", "cpu"]), default="auto", help="Where to render."
+    help="Processes that render; 1 needs no Ray. One per core of the machine or cluster if not "
+    "given, or 1 where there are so few shards that they are done before Ray has started. The "
+    "result is the same.",
 )
 @option(
     _WORK,
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    help="Where scenes are computed; settled when the dataset is begun, and kept. cuda takes "
+    "mono, foa and hoaN; scenes in which something moves are computed on the CPU. auto is cuda "
+    "where there is a GPU that renders the formats.",
+)
+@option(
+    _MACHINES,
+    "--address",
+    envvar="RAY_ADDRESS",
+    show_envvar=True,
+    metavar="RAY_ADDRESS",
+    help="Join a running Ray cluster: HOST:PORT, or auto for the one that this machine is part of. "
+    "Every node must see --out, the clips and this machine's cache (docs/cluster.md).",
+)
+@option(
+    _MACHINES,
+    "--worker-cpus",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.0,
+    metavar="N",
+    help="With Ray: cores that a worker reserves.",
+)
+@option(
+    _MACHINES,
+    "--worker-memory",
+    metavar="SIZE",
+    help="With Ray: memory that a worker reserves, such as 1.5GB. Nothing if not given; "
+    "docs/cluster.md states what a worker takes.",
+)
+@option(
+    _MACHINES,
+    "--gpus-per-worker",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    metavar="N",
+    help="With Ray and a dataset of device cuda: GPUs that a worker reserves; 0.5 lets two share "
+    "one. 1 if not given.",
+)
+@option(
+    _MACHINES,
+    "--runtime-env",
+    type=click.Path(exists=True, dir_okay=False),
+    metavar="FILE",
+    help="With --address: what Ray brings to the nodes (working_dir, pip, env_vars), as YAML.",
+)
+@option(
+    _MACHINES,
+    "--part",
+    metavar="I/N",
+    help="Render every Nth shard only, from the Ith on, without Ray: for array jobs. Parts may "
+    "overlap in time and in shards, start in any order and be given again.",
+)
+@option(
+    _MACHINES,
+    "--grace",
+    type=click.FloatRange(min=0),
+    metavar="S",
+    help="After SIGTERM or SIGUSR1: seconds in which shards under way may be finished; then they "
+    "are given up, and exit code 75 says that the same command goes on. 25 if not given.",
+)
+@option(
+    _TROUBLE,
     "--on-error",
     default="redraw",
     metavar="redraw|skip|stop",
     help="When a drawn scene cannot be used, because of a bad clip, say: draw it again, leave "
-    "it silent, or stop.",
+    "it silent, or stop. Bad clips are listed at the end, by file.",
+)
+@option(
+    _TROUBLE,
+    "--scene-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="S",
+    help="Longest time for one scene. Its worker is killed then and the shard tried again, three "
+    "times in all. 300 s if not given, or 30 times the longest scene where that is more.",
+)
+@option(
+    _TROUBLE,
+    "--from-failure",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    is_eager=True,
+    expose_value=False,
+    callback=lambda context, _, file: _from_failure(context, file),
+    help="Do again what OUT/failures/FILE reports, in this process, and show the traceback; "
+    "nothing is written and no other option is needed.",
 )
 @option(
     _WORK,
@@ -222,6 +309,7 @@ def render(**options: Any) -> None:
     grows, with `scenesynth.open_dataset`, zarr or xarray.
     """
     asked = _Asked(**options)
+    machines = machines_of(asked)
     plan = _plan(asked)
     if asked.dry_run and asked.source is not None:
         click.echo(_report_again(plan, asked))
@@ -229,14 +317,33 @@ def render(**options: Any) -> None:
     if asked.dry_run:
         from scenesynth.cli.estimate import estimate, report
 
-        found = estimate(plan, asked.workers or _default_workers(plan.n_shards), tell)
+        found = estimate(plan, machines.workers_for(plan.n_shards), tell)
         click.echo(report(plan, found, asked.as_json))
         return
     if asked.overwrite:
         from scenesynth.cli.overwrite import clear
 
         clear(plan.root, asked.yes)
-    raise SystemExit(_run(plan, asked))
+    raise SystemExit(_run(plan, asked, machines))
+
+
+def _from_failure(context: click.Context, file: str | None) -> None:
+    """Reproduce a failure and end; with its traceback, as this is for looking into it."""
+    if file is None or context.resilient_parsing:
+        return
+    import traceback
+
+    from scenesynth.errors import ConfigError, StoreError
+    from scenesynth.pipeline.failures import reproduce
+
+    try:
+        click.echo(reproduce(file))
+    except (ConfigError, StoreError):
+        raise
+    except Exception:
+        click.echo(traceback.format_exc(), err=True)
+        context.exit(FAILED)
+    context.exit(DONE)
 
 
 def _report_again(plan: Plan, asked: _Asked) -> str:
@@ -273,6 +380,14 @@ class _Asked:
     overwrite: bool
     workers: int | None
     device: str
+    address: str | None
+    worker_cpus: float
+    worker_memory: str | None
+    gpus_per_worker: float
+    runtime_env: str | None
+    part: str | None
+    grace: float | None
+    scene_timeout: float | None
     on_error: str
     dry_run: bool
     as_json: bool
@@ -282,7 +397,7 @@ class _Asked:
 def _plan(asked: _Asked) -> Plan:
     """What is going to be rendered; cheap mistakes are found before clips are indexed."""
     from scenesynth.cli import again
-    from scenesynth.spatial.formats import parse_format
+    from scenesynth.spatial.formats import parse_formats
 
     if asked.source is not None:
         return again.plan_of(asked)
@@ -290,8 +405,8 @@ def _plan(asked: _Asked) -> Plan:
     if asked.hours is not None and asked.scenes is not None:
         raise click.UsageError("--hours and --scenes: give one of the two")
     formats = _names(asked.formats)
-    for name in formats:
-        parse_format(name)
+    if formats:
+        parse_formats(formats)
     stems = _stems(asked.stems)
     recipe = _recipe(asked)
 
@@ -313,6 +428,8 @@ def _plan(asked: _Asked) -> Plan:
         codec=asked.codec,
         on_error=asked.on_error,
         stems=stems,
+        device=asked.device,
+        gpus=asked.gpus_per_worker > 0,
     )
 
 
@@ -344,14 +461,7 @@ def _recipe(asked: _Asked) -> Recipe:
     return load_recipe(asked.recipe, changes)
 
 
-def _default_workers(n_shards: int) -> int:
-    """One per core; a single one where starting Ray would take longer than it saves."""
-    from scenesynth.corpus.threads import available_cores
-
-    return min(available_cores(), n_shards) if n_shards >= _FEWEST_SHARDS_FOR_RAY else 1
-
-
-def _run(plan: Plan, asked: _Asked) -> int:
+def _run(plan: Plan, asked: _Asked, machines: Machines) -> int:
     from scenesynth.corpus.corpora import prepare_for_rendering
     from scenesynth.pipeline.driver import run
     from scenesynth.pipeline.events import Notice
@@ -360,18 +470,27 @@ def _run(plan: Plan, asked: _Asked) -> int:
     from scenesynth.render.compile import ensure_compiled
 
     settled = settle(plan)
-    stream = sys.stdout if asked.as_json else sys.stderr
+    stream = own_stdout() if asked.as_json else sys.stderr
     shown = Progress(stream, choose_mode(stream, asked.as_json))
     for note in settled.notes:
         shown(Notice(text=note))
-    if settled.todo and plan.needs_clips:
+    part = machines.part
+    n_todo = sum(part is None or part.has(shard) for shard in settled.todo)
+    if n_todo and plan.needs_clips:
         _tell_rejected(plan)
-        ensure_compiled(tell)
+        if machines.address is None:
+            ensure_compiled(tell)
         with Counter() as progress:
             packed = prepare_for_rendering(plan.corpora, plan.info.sample_rate, progress=progress)
         plan = replace(plan, corpora=packed)
-    workers = asked.workers or _default_workers(len(settled.todo))
-    outcome = run(plan, workers=workers, on_event=shown, settled=settled)
+    outcome = run(
+        plan,
+        on_event=shown,
+        settled=settled,
+        part=part,
+        scene_limit_s=asked.scene_timeout,
+        **machines.how(n_todo, plan.info.backend),
+    )
     if outcome.state == "drained":
         _take_no_more_signals()
     shown.finish(outcome)
@@ -380,10 +499,14 @@ def _run(plan: Plan, asked: _Asked) -> int:
 
         tell(closing(plan))
     if outcome.state == "done" and not asked.as_json:
-        click.echo(
-            f"{plan.root} is complete; look at it: scenesynth preview {shlex.quote(str(plan.root))}"
-        )
+        click.echo(_ending(plan, outcome))
     return _EXIT_CODES[outcome.state]
+
+
+def _ending(plan: Plan, outcome: Outcome) -> str:
+    if outcome.left:
+        return f"{plan.root}: this part is done; {plural(outcome.left, 'shard')} of others are not"
+    return f"{plan.root} is complete; look at it: scenesynth preview {shlex.quote(str(plan.root))}"
 
 
 def _take_no_more_signals() -> None:

@@ -47,7 +47,7 @@ from scenesynth.pipeline.sources import (
 from scenesynth.records import from_plain
 from scenesynth.scene.recipe_records import Recipe
 from scenesynth.scene.spec import RENDER_VERSION
-from scenesynth.spatial.formats import parse_format
+from scenesynth.spatial.formats import parse_formats
 from scenesynth.store.arrays import CODECS
 from scenesynth.store.commit import explained, record_of
 from scenesynth.store.layout import (
@@ -137,23 +137,6 @@ class AgainPlan(Plan):
         """Whether anything may have to be rendered."""
         return bool(self.rendering)
 
-    @property
-    def usual_notes(self) -> tuple[str, ...]:
-        """What a user may not expect of this plan."""
-        notes = []
-        if not self.complete:
-            notes.append(
-                f"{self.given.source} is still being rendered; the same command again adds what "
-                f"it gets"
-            )
-        origin = self.info.came_from or {}
-        if "environment" in origin:
-            notes.append(
-                "what is copied was rendered with other packages or on another CPU, and may "
-                "differ by rounding from what is rendered here; --anew renders everything here"
-            )
-        return tuple(notes)
-
 
 def plan_again(
     source: str | Path,
@@ -206,7 +189,7 @@ def plan_again(
     recipe = from_plain(Recipe, old.recipe, f"{opened.root}: recipe")
     changed = parse_changes(changes, old.recipe)
     numbers, complete = _choose(opened, only)
-    stored = tuple(stored_format(parse_format(name)) for name in dict.fromkeys(formats))
+    stored = tuple(map(stored_format, parse_formats(formats))) if formats else ()
     info = replace(
         old,
         formats=stored or old.formats,
@@ -236,6 +219,7 @@ def plan_again(
         scenes=len(numbers),
         limit=len(numbers),
         other_environment=other_environment,
+        notes=_notes(opened, info, complete),
         given=given,
         numbers=numbers,
         complete=complete,
@@ -326,6 +310,21 @@ def _rendering(source: Source, info: DatasetInfo, changed: Mapping[str, Any], an
     if changed:
         return f"{', '.join(changed)} may change"
     return ""
+
+
+def _notes(source: Source, info: DatasetInfo, complete: bool) -> tuple[str, ...]:
+    """What a user may not expect."""
+    notes = []
+    if not complete:
+        notes.append(
+            f"{source.root} is still being rendered; the same command again adds what it gets"
+        )
+    if "environment" in (info.came_from or {}):
+        notes.append(
+            "what is copied was rendered with other packages or on another CPU, and may differ by "
+            "rounding from what is rendered here; --anew renders everything here"
+        )
+    return tuple(notes)
 
 
 def _origin(

@@ -7,12 +7,13 @@ A failure is one of three kinds:
 
 - lasting (no space, a changed corpus, Ray gone, `on_error="stop"`): the run stops;
 - of one scene, and bound to come again: its shard is parked at once;
-- anything else (input and output, a killed worker, memory): the shard is tried three times, then
-  parked.
+- anything else (input and output, a killed worker, memory, a scene over its time): the shard is
+  tried some times (`failures.tries_of`), then parked.
 
 A parked shard has a report in `failures/` and a tombstone among the commits. Shards are parked only
 once something has been committed; if three fail before that, or all, then it is the recipe that is
-wrong, not a shard, and the run ends without tombstones.
+wrong, not a shard, and the run ends without tombstones. It also ends once it has parked a certain
+share of its shards (`failures.too_many_parked`).
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from scenesynth.corpus.corpora import prepare_for_rendering
 from scenesynth.errors import ConfigError, RefusedError, StoreError
@@ -36,24 +37,35 @@ from scenesynth.pipeline.events import (
     Started,
 )
 from scenesynth.pipeline.failures import (
+    MAX_FAILURES,
+    kind_of,
     lasting,
     nothing_works,
     parked_message,
     parked_shards,
+    too_many_message,
+    too_many_parked,
+    tries_of,
     write_report,
 )
+from scenesynth.pipeline.log import DriverLog
+from scenesynth.pipeline.metrics import RayMetrics
+from scenesynth.pipeline.parts import Part
 from scenesynth.pipeline.plan import Plan, Settled, mean_duration_s, settle, shard_count
-from scenesynth.pipeline.pools import InlinePool, Pool, RayPool, Result
-from scenesynth.pipeline.shard import SceneError, SceneMaker, ShardJob, make_scene
-from scenesynth.pipeline.signals import Drain, draining
+from scenesynth.pipeline.pools import Cluster, InlinePool, Pool, ProcessPool, RayPool, Result
+from scenesynth.pipeline.shard import SceneMaker, ShardJob, make_scene
+from scenesynth.pipeline.signals import GRACE_S, Drain, draining
 from scenesynth.render.compile import ensure_compiled
-from scenesynth.store.commit import Commit
+from scenesynth.store.commit import Commit, list_commits
+from scenesynth.store.layout import DatasetInfo
 from scenesynth.store.writer import put_tombstone
 
 logger = logging.getLogger(__name__)
 
-MAX_FAILURES: Final = 3
 RETRY_PAUSE_S: Final = 1.0
+SCENE_LIMIT_S: Final = 300.0
+SCENE_LIMIT_PER_S: Final = 30.0
+"""Default limit of a scene's time: the former, or so many times its length where that is more."""
 
 
 def run(
@@ -62,19 +74,27 @@ def run(
     workers: int = 1,
     on_event: OnEvent = lambda event: None,
     maker: SceneMaker | None = None,
-    address: str | None = None,
+    cluster: Cluster | None = None,
+    processes: bool = False,
+    part: Part | None = None,
     settled: Settled | None = None,
+    scene_limit_s: float | None = None,
+    grace_s: float = GRACE_S,
 ) -> Outcome:
     """Render what is left of a plan.
 
     Args:
         plan: what to render, and where to.
-        workers: processes; 1 renders in this one, without Ray.
+        workers: how many at a time; 1 renders in this process, without Ray, and is not watched.
         on_event: told about everything that happens.
         maker: makes one scene; None samples and renders it, with kernels compiled beforehand.
-        address: of a running Ray cluster.
+        cluster: Ray to render on, with its own number of workers.
+        processes: render in `workers` watched processes of this machine, without Ray.
+        part: which of the shards; None for all.
         settled: what `settle` found, from a caller that has compiled the kernels and packed the
             plan's corpora too; by default all three are done here.
+        scene_limit_s: how long one scene may take in a watched worker; None for a default.
+        grace_s: how long shards under way may go on after SIGTERM or SIGUSR1.
 
     Raises:
         StoreError: the output cannot be used.
@@ -95,14 +115,21 @@ def run(
                 ensure_compiled(tell)
             packed = prepare_for_rendering(plan.corpora, plan.info.sample_rate)
             plan = replace(plan, corpora=packed)
-    state = _Run(plan, settled, on_event)
-    if settled.todo:
-        jobs = _jobs(plan, settled)
-        with draining(tell) as drain:
-            on_event(state.started(workers))
-            make = maker or make_scene
-            state.drive(jobs, lambda: _pool(workers, make, address, on_event), drain)
-    return state.outcome()
+    state = _Run(plan, settled, part, on_event)
+    if not state.todo:
+        return state.outcome()
+    if cluster is None and workers > 1 and not processes:
+        cluster = Cluster(workers=workers)
+    jobs = _jobs(plan, settled, state.todo, _limit_s(scene_limit_s, plan.info), cluster)
+    # Signals are ours until the last line is written: more of them must not disturb the end.
+    with draining(state.tell, grace_s) as drain, DriverLog(plan.root, settled.notes) as log:
+        state.on_event = _all(on_event, log)
+        state.drive(
+            jobs, lambda: _pool(workers, maker or make_scene, cluster, processes, state), drain
+        )
+        outcome = state.outcome()
+        log.finish(outcome)
+    return outcome
 
 
 @dataclass
@@ -111,11 +138,17 @@ class _Run:
 
     plan: Plan
     settled: Settled
+    part: Part | None
     on_event: OnEvent
-    failures: Counter[int] = field(default_factory=Counter)
+    tries: Counter[int] = field(default_factory=Counter)
+    failures: Counter[str] = field(default_factory=Counter)
+    bad_clips: dict[str, dict[str, Any]] = field(default_factory=dict)
     stages: Counter[str] = field(default_factory=Counter)
     hopeless: list[tuple[ShardJob, BaseException]] = field(default_factory=list)
+    again: deque[tuple[float, ShardJob]] = field(default_factory=deque)
+    before: int = 0
     committed: int = 0
+    parked: int = 0
     scenes: int = 0
     redraws: int = 0
     skipped: int = 0
@@ -125,40 +158,56 @@ class _Run:
     began: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
+        self.todo = tuple(k for k in self.settled.todo if self.part is None or self.part.has(k))
         total = shard_count(self.plan.info, self.settled.stop)
-        self.committed = total - len(self.settled.todo) - len(parked_shards(self.plan.root))
+        self.before = total - len(self.settled.todo) - len(parked_shards(self.plan.root))
+
+    def tell(self, text: str) -> None:
+        self.on_event(Notice(text=text))
 
     def started(self, workers: int) -> Started:
-        left = sum(_length(self.plan, self.settled.stop, shard) for shard in self.settled.todo)
+        mine = sum(_length(self.plan, self.settled.stop, shard) for shard in self.todo)
+        theirs = sum(_length(self.plan, self.settled.stop, k) for k in self.settled.todo) - mine
         return Started(
-            scenes=self.settled.stop,
-            done=self.settled.stop - left,
-            shards=len(self.settled.todo),
+            scenes=self.settled.stop - theirs,
+            done=self.settled.stop - theirs - mine,
+            shards=len(self.todo),
             scene_s=mean_duration_s(self.plan.recipe, self.plan.info),
             workers=workers,
         )
 
-    def drive(self, jobs: Sequence[ShardJob], open_pool: Callable[[], Pool], drain: Drain) -> None:
+    def drive(
+        self, jobs: Iterator[ShardJob], open_pool: Callable[[], tuple[Pool, int]], drain: Drain
+    ) -> None:
         """Submit jobs in order, a bounded number at a time, and take in what comes back."""
-        waiting = deque(jobs)
-        pool = open_pool()
-        running = 0
+        pool: Pool | None = None
+        running, fresh = 0, len(self.todo)
         try:
-            while running or (waiting and not self._ending(drain)):
-                while waiting and running < pool.capacity and not self._ending(drain):
-                    pool.submit(waiting.popleft())
+            pool, workers = open_pool()
+            self.on_event(self.started(workers))
+            while running or ((fresh or self.again) and not self._ending(drain)):
+                while running < pool.capacity and not self._ending(drain):
+                    if (job := self._next(jobs)) is None:
+                        break
+                    fresh -= not self.tries[job.shard]
+                    pool.submit(job)
                     running += 1
+                if not running:
+                    time.sleep(min(0.1, RETRY_PAUSE_S))
                 for job, result in pool.wait():
                     running -= 1
-                    self._take(job, result, waiting)
+                    self._take(job, result)
         except KeyboardInterrupt:
-            # The second signal: what runs is given up, and nothing of it is visible.
+            # The second signal, or the end of the grace: what runs is given up, and nothing of it
+            # is visible.
             drain.requested = True
         finally:
-            pool.close()
+            drain.cancelled = True
+            if pool is not None:
+                pool.close()
         if self.hopeless and not self.fatal:
             self._end_hopeless()
-        self.drained = drain.requested and bool(waiting or running)
+        self.drained = drain.requested and bool(running or fresh or self.again)
 
     def outcome(self) -> Outcome:
         parked = self._parked()
@@ -176,6 +225,9 @@ class _Run:
             parked=parked,
             message=message,
             stages_s={name: round(value, 3) for name, value in self.stages.items()},
+            failures=dict(self.failures),
+            bad_clips=dict(sorted(self.bad_clips.items())),
+            left=len(set(self.settled.todo) - set(self.todo) - set(list_commits(self.plan.root))),
         )
 
     def _parked(self) -> tuple[int, ...]:
@@ -189,19 +241,25 @@ class _Run:
     def _ending(self, drain: Drain) -> bool:
         return drain.requested or bool(self.fatal)
 
-    def _take(self, job: ShardJob, result: Result, waiting: deque[ShardJob]) -> None:
+    def _next(self, jobs: Iterator[ShardJob]) -> ShardJob | None:
+        """A shard to be tried again whose pause is over, else the next one."""
+        if self.again and self.again[0][0] <= time.monotonic():
+            return self.again.popleft()[1]
+        return next(jobs, None)
+
+    def _take(self, job: ShardJob, result: Result) -> None:
         if not isinstance(result, BaseException):
             self._done(Commit.from_dict(result))
             return
-        self.failures[job.shard] += 1
+        self.tries[job.shard] += 1
+        self.failures[kind_of(result)] += 1
         if lasting(result, job):
             self._stop(job, result)
-        elif isinstance(result, SceneError) or self.failures[job.shard] >= MAX_FAILURES:
+        elif self.tries[job.shard] >= tries_of(result):
             self._give_up(job, result)
         else:
             self._tell_failure(job, result, parked=False)
-            time.sleep(RETRY_PAUSE_S)
-            waiting.appendleft(job)
+            self.again.append((time.monotonic() + RETRY_PAUSE_S, job))
 
     def _done(self, commit: Commit) -> None:
         log = commit.log
@@ -213,6 +271,8 @@ class _Run:
             n_bytes=commit.n_bytes,
             audio_s=log.get("audio_s", 0.0),
             stages_s=log.get("stages_s", {}),
+            node=log.get("node", ""),
+            bad_clips=log.get("bad_clips", {}),
         )
         self.committed += 1
         self.scenes += event.scenes
@@ -220,6 +280,9 @@ class _Run:
         self.redraws += event.redraws
         self.audio_s += event.audio_s
         self.stages.update(event.stages_s)
+        for file, found in event.bad_clips.items():
+            known = self.bad_clips.setdefault(file, {"count": 0, "reason": found["reason"]})
+            known["count"] += found["count"]
         self.on_event(event)
         self._park_hopeless()
 
@@ -233,7 +296,7 @@ class _Run:
     def _give_up(self, job: ShardJob, error: BaseException) -> None:
         """Park the shard, now or as soon as it is known that others can be rendered."""
         self.hopeless.append((job, error))
-        if self.committed:
+        if self.before or self.committed:
             self._park_hopeless()
         elif len(self.hopeless) == MAX_FAILURES:
             self._end_hopeless()
@@ -247,8 +310,12 @@ class _Run:
                 put_tombstone(job.root, job.shard, job.info, job.stop, str(error))
             except StoreError as problem:
                 self._stop(job, problem)
-            else:
-                self._tell_failure(job, error, parked=True)
+                continue
+            self.parked += 1
+            self._tell_failure(job, error, parked=True)
+            if too_many_parked(self.parked, self.committed):
+                last = too_many_message(self.parked, self.committed, str(error))
+                self.fatal = self.fatal or last
 
     def _end_hopeless(self) -> None:
         """End a run in which nothing works."""
@@ -266,17 +333,41 @@ class _Run:
         self.on_event(
             ShardFailed(
                 shard=job.shard,
-                failures=self.failures[job.shard],
+                failures=self.tries[job.shard],
                 why=f"{type(error).__name__}: {error}",
                 parked=parked,
+                kind=kind_of(error),
             )
         )
 
 
-def _jobs(plan: Plan, settled: Settled) -> list[ShardJob]:
+def _all(*takers: OnEvent) -> OnEvent:
+    def take(event: Any) -> None:
+        for taker in takers:
+            taker(event)
+
+    return take
+
+
+def _limit_s(given: float | None, info: DatasetInfo) -> float:
+    if given is None:
+        return max(SCENE_LIMIT_S, SCENE_LIMIT_PER_S * info.max_samples / info.sample_rate)
+    if not given > 0:
+        raise ConfigError(f"--scene-timeout {given:g}; must be more than 0 seconds")
+    return given
+
+
+def _jobs(
+    plan: Plan,
+    settled: Settled,
+    todo: tuple[int, ...] | None = None,
+    limit_s: float = SCENE_LIMIT_S,
+    cluster: Cluster | None = None,
+) -> Iterator[ShardJob]:
+    """The jobs of a run, made one by one."""
     descriptor = plan.corpora.descriptor()
-    return [
-        ShardJob(
+    for shard in settled.todo if todo is None else todo:
+        yield ShardJob(
             root=plan.root,
             info=plan.info,
             recipe=plan.recipe,
@@ -285,16 +376,28 @@ def _jobs(plan: Plan, settled: Settled) -> list[ShardJob]:
             stop=settled.stop,
             split=plan.split_of(shard),
             given=plan.specs,
+            scene_limit_s=limit_s,
+            stage=cluster is not None and cluster.address is not None,
         )
-        for shard in settled.todo
-    ]
 
 
-def _pool(workers: int, maker: SceneMaker, address: str | None, on_event: OnEvent) -> Pool:
-    if workers == 1 and address is None:
-        return InlinePool(maker, lambda job: on_event(SceneDone(shard=job.shard)))
-    on_event(Notice(text=f"starting Ray with {workers} workers" if not address else "joining Ray"))
-    return RayPool(workers, maker, address)
+def _pool(
+    workers: int, maker: SceneMaker, cluster: Cluster | None, processes: bool, state: _Run
+) -> tuple[Pool, int]:
+    """The pool, and how many workers it has to begin with."""
+
+    def on_scene(job: ShardJob) -> None:
+        state.on_event(SceneDone(shard=job.shard))
+
+    if cluster is not None:
+        where = f"joining Ray at {cluster.address}" if cluster.address else "starting Ray"
+        state.tell(where if cluster.workers is None else f"{where}, {cluster.workers} workers")
+        ray = RayPool(cluster, maker, state.tell)
+        state.on_event = _all(state.on_event, RayMetrics())
+        return ray, ray.workers
+    if processes:
+        return ProcessPool(min(workers, len(state.todo)), maker, on_scene), workers
+    return InlinePool(maker, on_scene), 1
 
 
 def _length(plan: Plan, stop: int, shard: int) -> int:

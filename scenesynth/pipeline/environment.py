@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
@@ -17,9 +17,20 @@ _X86_LEVELS: Final = (
 )
 
 
-def package_versions() -> dict[str, str]:
-    """Versions of the packages that decide bytes, by name."""
-    return {name: version(name) for name in BYTE_PACKAGES}
+def package_versions(backend: str = "cpu") -> dict[str, str]:
+    """Versions of the packages that decide bytes, by name.
+
+    torch, which may be on the nodes alone, is named without its build.
+    """
+    names = BYTE_PACKAGES if backend == "cpu" else (*BYTE_PACKAGES, "torch")
+    return {name: _version(name) for name in names}
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name).partition("+")[0]
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def cpu_level() -> str:

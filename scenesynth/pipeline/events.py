@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,12 @@ class SceneDone:
 
 @dataclass(frozen=True, kw_only=True)
 class ShardDone:
-    """A shard was committed, by this run or another that overlaps with it."""
+    """A shard was committed, by this run or another that overlaps with it.
+
+    Attributes:
+        node: the machine that rendered it.
+        bad_clips: by file, how often ("count") it was met and why ("reason") it cannot be used.
+    """
 
     shard: int
     scenes: int
@@ -48,6 +53,12 @@ class ShardDone:
     n_bytes: int
     audio_s: float
     stages_s: Mapping[str, float] = field(default_factory=dict)
+    node: str = ""
+    bad_clips: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+FailureKind = Literal["scene", "timeout", "death", "memory", "io", "other"]
+"""A scene that cannot be made; one over its limit; a worker that died; no memory; a file system."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +69,7 @@ class ShardFailed:
     failures: int
     why: str
     parked: bool
+    kind: FailureKind = "other"
 
 
 Event = Notice | Started | SceneDone | ShardDone | ShardFailed
@@ -74,6 +86,9 @@ class Outcome:
         parked: shards of the dataset that hold nothing because they failed for good.
         message: what went wrong and the way out; "" when nothing did.
         stages_s: processor seconds by stage, over all workers.
+        failures: how often shards failed, by kind; most were tried again.
+        bad_clips: those of the shards that this run committed, as in `ShardDone`.
+        left: shards of the dataset that this run did not have to render, and nobody has yet.
     """
 
     state: Literal["done", "drained", "failed"]
@@ -85,10 +100,21 @@ class Outcome:
     parked: tuple[int, ...] = ()
     message: str = ""
     stages_s: Mapping[str, float] = field(default_factory=dict)
+    failures: Mapping[str, int] = field(default_factory=dict)
+    bad_clips: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    left: int = 0
+
+
+_NAMES: Final = {
+    Notice: "notice",
+    Started: "started",
+    SceneDone: "scene",
+    ShardDone: "shard",
+    ShardFailed: "failure",
+    Outcome: "done",
+}
 
 
 def event_dict(event: Event | Outcome) -> dict[str, Any]:
-    """Plain data of an event, its kind under "event"."""
-    kind = type(event).__name__
-    name = "".join("_" + c.lower() if c.isupper() else c for c in kind).lstrip("_")
-    return {"event": name, **asdict(event)}
+    """Plain data of an event, its kind under "event" (docs/cluster.md lists them)."""
+    return {"event": _NAMES[type(event)], **asdict(event)}

@@ -2,17 +2,70 @@
 
 from __future__ import annotations
 
+import shlex
 import traceback
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import asdict
+from typing import Any, Final
 
 from scenesynth.errors import ConfigError, ContentError, StoreError
-from scenesynth.pipeline.pools import ClusterLostError
-from scenesynth.pipeline.shard import SceneError, ShardJob, corpora_of
-from scenesynth.scene.sample import sample_scene
+from scenesynth.pipeline.events import FailureKind
+from scenesynth.pipeline.given import Given
+from scenesynth.pipeline.pools import ClusterLostError, WorkerDiedError
+from scenesynth.pipeline.shard import (
+    SceneDeathError,
+    SceneError,
+    SceneFailure,
+    SceneTimeoutError,
+    ShardJob,
+    make_scene,
+    sample,
+)
+from scenesynth.records import from_plain
+from scenesynth.scene.recipe_records import Recipe
 from scenesynth.store.commit import explained, list_commits
-from scenesynth.store.layout import FAILURES, commit_key, failure_key, seal
-from scenesynth.store.places import Root, place_of
+from scenesynth.store.layout import FAILURES, commit_key, failure_key, read_info, seal, unseal
+from scenesynth.store.places import Root, address_of, place_of
+
+MAX_FAILURES: Final = 3
+"""Tries of a shard."""
+MAX_DEATHS: Final = 5
+"""Tries of a shard whose worker dies, which more often is the machine's fault than the shard's."""
+PARKED_SHARE: Final = 0.05
+PARKED_LEAST: Final = 3
+"""A run that parks so many shards, and more than that share of those it ends, stops."""
+
+
+def kind_of(error: BaseException) -> FailureKind:
+    """What kind of failure an error is."""
+    kinds: dict[FailureKind, tuple[type[BaseException], ...]] = {
+        "scene": (SceneError,),
+        "timeout": (SceneTimeoutError,),
+        "death": (SceneDeathError, WorkerDiedError),
+        "memory": (MemoryError,),
+        "io": (OSError, StoreError),
+    }
+    return next((kind for kind, types in kinds.items() if isinstance(error, types)), "other")
+
+
+def tries_of(error: BaseException) -> int:
+    """How often a shard that fails with this error is tried."""
+    kind = kind_of(error)
+    return 1 if kind == "scene" else MAX_DEATHS if kind == "death" else MAX_FAILURES
+
+
+def too_many_parked(parked: int, committed: int) -> bool:
+    """Whether a run has parked more than it may."""
+    return parked >= PARKED_LEAST and parked > PARKED_SHARE * (parked + committed)
+
+
+def too_many_message(parked: int, committed: int, last: str) -> str:
+    """What is told when a run stops because it parks too much."""
+    return (
+        f"stopped: {parked} of {parked + committed} shards could not be rendered, more than "
+        f"{PARKED_SHARE:.0%}; the last: {last}. What is committed is whole; look into failures/, "
+        f"or give the same command again to go on nevertheless"
+    )
 
 
 def lasting(error: BaseException, job: ShardJob) -> bool:
@@ -29,13 +82,19 @@ def write_report(job: ShardJob, error: BaseException) -> str:
     body: dict[str, Any] = {
         "shard": job.shard,
         "why": str(error),
+        "kind": kind_of(error),
+        "reproduce": f"scenesynth render --from-failure {shlex.quote(place.locate(key))}",
+        "split": job.split,
+        "stop": job.stop,
+        "corpora": dict(job.corpora),
         "traceback": "".join(traceback.format_exception(error)),
     }
-    if isinstance(error, SceneError):
+    if job.given is not None:
+        body["given"] = asdict(job.given)
+    if isinstance(error, SceneFailure):
         body |= {
             "scene": error.scene_id,
             "seed": error.seed,
-            "split": job.split,
             "index": error.index,
             "attempt": error.attempt,
             "spec": _spec_json(job, error),
@@ -45,22 +104,56 @@ def write_report(job: ShardJob, error: BaseException) -> str:
     return place.locate(key)
 
 
-def _spec_json(job: ShardJob, error: SceneError) -> str | None:
+def _spec_json(job: ShardJob, error: SceneFailure) -> str | None:
     """Spec of the scene that failed; None where it was the sampling that failed."""
-    if job.given is not None:
-        return job.given.spec(job.root, job.stop, error.index).to_json()
     try:
-        spec = sample_scene(
-            job.recipe,
-            corpora_of(job),
-            seed=error.seed,
-            index=error.index,
-            split=job.split,
-            attempt=error.attempt,
-        )
+        return sample(job, error.index, error.attempt).to_json()
     except ContentError:
         return None
-    return spec.to_json()
+
+
+def reproduce(report: str) -> str:
+    """Do again, in this process, what failed; says what was done if it does not fail now.
+
+    A report without a scene is of a whole shard, whose scenes are made one after another. Nothing
+    is written, and no time is too long.
+
+    Raises:
+        StoreError: not a report beside its dataset.
+        Exception: whatever the scene raises.
+    """
+    job, scenes = _job_of(report)
+    for index, attempt in scenes:
+        make_scene(job, index, attempt)
+    names = ", ".join(str(index) for index, _ in scenes[:3]) + (" ..." if len(scenes) > 3 else "")
+    return f"{len(scenes)} scenes of shard {job.shard} rendered without an error: {names}"
+
+
+def _job_of(report: str) -> tuple[ShardJob, list[tuple[int, int]]]:
+    """The job of a report, a path or URI, and the scenes to try: (index, attempt)."""
+    folder, _, name = report.rpartition("/")
+    root = address_of(folder.rpartition("/")[0] or ".")
+    try:
+        body = unseal(place_of(root).read(f"{FAILURES}/{name}"), report)
+    except (FileNotFoundError, NotADirectoryError):
+        raise StoreError(
+            f"{report}: there is no such report; give a file of a dataset's failures/"
+        ) from None
+    info = read_info(root)
+    job = ShardJob(
+        root=root,
+        info=info,
+        recipe=from_plain(Recipe, info.recipe, "recipe"),
+        corpora=body["corpora"],
+        shard=body["shard"],
+        stop=body["stop"],
+        split=body["split"],
+        given=Given(**body["given"]) if "given" in body else None,
+    )
+    if "index" in body:
+        return job, [(body["index"], body["attempt"])]
+    first = job.shard * info.shard_scenes
+    return job, [(index, 0) for index in range(first, min(first + info.shard_scenes, job.stop))]
 
 
 def nothing_works(error: BaseException, report: str) -> str:

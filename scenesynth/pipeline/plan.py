@@ -16,8 +16,9 @@ from scenesynth.corpus.corpora import Corpora
 from scenesynth.corpus.pools import UNLABELLED
 from scenesynth.distributions import Number
 from scenesynth.errors import ConfigError, StoreError
+from scenesynth.pipeline.device import choose_backend
 from scenesynth.pipeline.environment import cpu_level, package_versions
-from scenesynth.pipeline.formats import stored_format
+from scenesynth.pipeline.formats import format_of, stored_format
 from scenesynth.pipeline.given import Given
 from scenesynth.records import to_plain
 from scenesynth.scene.recipe_records import Recipe
@@ -25,10 +26,17 @@ from scenesynth.scene.sample import check_corpora, max_samples, scene_count
 from scenesynth.scene.spec import RENDER_VERSION
 from scenesynth.scene.splits import find_split, scene_split
 from scenesynth.seeds import rng
-from scenesynth.spatial.formats import parse_format
+from scenesynth.spatial.formats import parse_formats
 from scenesynth.store.arrays import CODECS
 from scenesynth.store.commit import list_commits
-from scenesynth.store.layout import DatasetInfo, StoredStems, has_info, stored_arrays
+from scenesynth.store.layout import (
+    DatasetInfo,
+    StoredFormat,
+    StoredStems,
+    has_info,
+    read_info,
+    stored_arrays,
+)
 from scenesynth.store.layout import n_scenes as promised_scenes
 from scenesynth.store.places import Address, address_of, place_of
 from scenesynth.store.schema import parse_stems
@@ -60,6 +68,7 @@ class Plan:
         limit: largest number of scenes that the recipe can make; None for no end.
         other_environment: whether a dataset begun with other packages or on another CPU level
             may be resumed.
+        notes: what a user may not expect, each a sentence.
     """
 
     root: Address
@@ -69,6 +78,7 @@ class Plan:
     scenes: int
     limit: int | None = None
     other_environment: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def specs(self) -> Given | None:
@@ -79,11 +89,6 @@ class Plan:
     def needs_clips(self) -> bool:
         """Whether anything is rendered."""
         return True
-
-    @property
-    def usual_notes(self) -> tuple[str, ...]:
-        """What a user may not expect of this plan."""
-        return ()
 
     def extend(self) -> int:
         """See that the dataset promises the scenes; the number that it promises."""
@@ -161,6 +166,8 @@ def make_plan(
     codec: str = "lz4",
     on_error: str = "redraw",
     stems: Sequence[str] = (),
+    device: str = "cpu",
+    gpus: bool = False,
     other_environment: bool = False,
 ) -> Plan:
     """Plan a run; nothing is written.
@@ -178,6 +185,8 @@ def make_plan(
         codec: "lz4", "zstd" or "float32".
         on_error: "redraw", "skip" or "stop" at a scene whose content cannot be used.
         stems: kinds of stems to store beside the audio, or "all"; none by default.
+        device: "auto", "cpu" or "cuda"; a dataset that exists keeps its own under "auto".
+        gpus: whether workers are given GPUs of a cluster.
         other_environment: see `Plan`.
 
     Raises:
@@ -187,11 +196,12 @@ def make_plan(
     root = _address(out)
     _check_choice("--codec", codec, CODECS)
     _check_choice("--on-error", on_error, ON_ERROR)
-    stored = tuple(stored_format(parse_format(name)) for name in dict.fromkeys(formats))
-    if not stored:
+    if not formats:
         raise ConfigError("--format: no format given; for example --format foa")
+    stored = tuple(stored_format(item) for item in parse_formats(formats))
     stored_stems = _stems(stems, recipe)
     length, limit = _bounds(recipe, corpora, split)
+    backend, note = _backend(root, device, stored, stored_stems, gpus)
     info = DatasetInfo(
         recipe=to_plain(recipe),
         seed=seed,
@@ -207,8 +217,9 @@ def make_plan(
         ),
         codec=codec,
         on_error=on_error,
+        backend=backend,
         render=RENDER_VERSION,
-        packages=package_versions(),
+        packages=package_versions(backend),
         cpu=cpu_level(),
         corpora=_corpora_identity(corpora),
         classes=event_classes(recipe, corpora),
@@ -223,6 +234,7 @@ def make_plan(
         corpora=corpora,
         scenes=wanted,
         limit=limit,
+        notes=(note,) if note else (),
         other_environment=other_environment,
     )
 
@@ -235,13 +247,18 @@ def settle(plan: Plan) -> Settled:
     """
     existed = has_info(plan.root)
     before = promised_scenes(plan.root) if existed else 0
-    create_or_open(plan.root, plan.info, other_environment=plan.other_environment)
+    try:
+        create_or_open(plan.root, plan.info, other_environment=plan.other_environment)
+    except StoreError:
+        if existed or not has_info(plan.root):
+            raise
+        # Another job has created the dataset between two looks at the folder.
+        create_or_open(plan.root, plan.info, other_environment=plan.other_environment)
     stop = plan.extend()
     committed = set(list_commits(plan.root))
     todo = tuple(k for k in range(shard_count(plan.info, stop)) if k not in committed)
-    return Settled(
-        stop=stop, todo=todo, notes=(*plan.usual_notes, *_notes(plan, before, stop, len(committed)))
-    )
+    notes = (*plan.notes, *_notes(plan, before, stop, len(committed)))
+    return Settled(stop=stop, todo=todo, notes=notes)
 
 
 def mean_duration_s(recipe: Recipe, info: DatasetInfo) -> float:
@@ -320,6 +337,20 @@ def _stems(names: Sequence[str], recipe: Recipe) -> StoredStems | None:
             f"only --stems noise holds anything of it"
         )
     return StoredStems(kinds=kinds, slots=max(slots, 1)) if kinds else None
+
+
+def _backend(
+    root: Address,
+    device: str,
+    formats: Sequence[StoredFormat],
+    stems: StoredStems | None,
+    gpus: bool,
+) -> tuple[str, str]:
+    """Backend of the dataset, and a note on it; see `choose_backend`."""
+    if device == "auto" and has_info(root):
+        return read_info(root).backend, ""
+    kinds = () if stems is None else stems.kinds
+    return choose_backend(device, [format_of(stored) for stored in formats], kinds, gpus)
 
 
 def _shard_scenes(given: int | None, n_rows: int, length: int, codec: str) -> int:

@@ -1,36 +1,67 @@
-"""Where shards are rendered: in this process, or on Ray.
+"""Where shards are rendered: in this process, in processes of this machine, or on Ray.
 
-Both take jobs by `submit` and give them back by `wait`, in any order, with a commit record or the
-error. No audio passes through: a task writes its shard itself and returns a small dict.
+All take jobs by `submit` and give them back by `wait`, in any order, with a commit record or the
+error. No audio passes through: a worker writes its shard itself and returns a small dict.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import pickle
+import socket
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from multiprocessing.connection import wait as wait_for
 from typing import Any, Final, Protocol
 
-from scenesynth.pipeline.shard import SceneMaker, ShardJob, render_shard
+from scenesynth.corpus.threads import available_cores
+from scenesynth.errors import ConfigError
+from scenesynth.pipeline.child import Child, Lost, Place, Reply, Task
+from scenesynth.pipeline.device import maker_for
+from scenesynth.pipeline.shard import (
+    SceneDeathError,
+    SceneMaker,
+    SceneTimeoutError,
+    ShardJob,
+    render_shard,
+    scene_id,
+)
+from scenesynth.pipeline.watcher import Watcher, render_watched
 
 Result = dict[str, Any] | BaseException
 Finished = list[tuple[ShardJob, Result]]
+OnScene = Callable[[ShardJob], None]
 
 _DEATHS: Final = 20
-"""Times that Ray starts a task again whose worker or machine died."""
+"""Times that Ray starts a task again whose watcher or machine died."""
 _OBJECT_STORE_BYTES: Final = 128 << 20
 _POLL_S: Final = 0.5
+_KNOCK_S: Final = 10.0
+_LOOK_S: Final = 5.0
+"""How often the size of a cluster is looked up."""
 
 
 class ClusterLostError(RuntimeError):
     """Ray is gone, and with it everything that could render."""
 
 
+class WorkerDiedError(RuntimeError):
+    """A worker ended outside of any scene."""
+
+
+class RemoteTraceback(Exception):
+    """The traceback of an error in a worker, as text."""
+
+
 class Pool(Protocol):
     """Renders jobs; `capacity` of them may be under way."""
 
-    capacity: int
+    @property
+    def capacity(self) -> int:
+        """How many jobs to hand in before waiting for one."""
 
     def submit(self, job: ShardJob) -> None:
         """Take a job."""
@@ -43,10 +74,11 @@ class Pool(Protocol):
 
 
 class InlinePool:
-    """Renders in this process, one shard at a time."""
+    """Renders in this process, one shard at a time; nobody watches it."""
 
-    def __init__(self, maker: SceneMaker, on_scene: Callable[[ShardJob], None]) -> None:
-        self.capacity = 1
+    capacity = 1
+
+    def __init__(self, maker: SceneMaker, on_scene: OnScene) -> None:
         self._maker = maker
         self._on_scene = on_scene
         self._jobs: deque[ShardJob] = deque()
@@ -61,7 +93,8 @@ class InlinePool:
             return []
         job = self._jobs.popleft()
         try:
-            return [(job, render_shard(job, self._maker, lambda: self._on_scene(job)))]
+            made = _Scenes(lambda: self._on_scene(job))
+            return [(job, render_shard(job, maker_for(job, self._maker), made))]
         except Exception as error:
             return [(job, error)]
 
@@ -69,39 +102,152 @@ class InlinePool:
         """Nothing runs on."""
 
 
-class RayPool:
-    """Renders on Ray, one shard per task and core.
+class ProcessPool:
+    """Renders in watched processes of this machine, one shard in each at a time."""
 
-    Starts a local cluster of `workers` cores unless Ray runs already or an address is given, and
-    shuts down only what it started.
+    def __init__(self, workers: int, maker: SceneMaker, on_scene: OnScene) -> None:
+        self.capacity = workers
+        self._maker = maker
+        self._on_scene = on_scene
+        self._busy: dict[Child, tuple[ShardJob, _Scenes]] = {}
+        self._idle = [Child() for _ in range(workers)]
+
+    @property
+    def pids(self) -> list[int]:
+        """Process ids of the workers."""
+        return [child.pid for child in [*self._busy, *self._idle]]
+
+    def submit(self, job: ShardJob) -> None:
+        """Give a job to a worker."""
+        child = self._idle.pop() if self._idle else Child()
+        child.start(task_of(job, self._maker))
+        self._busy[child] = job, _Scenes(lambda: self._on_scene(job))
+
+    def wait(self) -> Finished:
+        """Jobs that have ended."""
+        wait_for([child.connection for child in self._busy], _POLL_S)
+        finished: Finished = []
+        for child, (job, made) in list(self._busy.items()):
+            if (reply := child.poll(made)) is not None:
+                del self._busy[child]
+                finished.append((job, result_of(job, reply)))
+                if child.alive:
+                    self._idle.append(child)
+        return finished
+
+    def close(self) -> None:
+        """Give up what runs."""
+        for child in [*self._busy, *self._idle]:
+            child.kill()
+        self._busy.clear()
+        self._idle.clear()
+
+
+class _Scenes:
+    """Calls back once for each scene that the steps of `render_shard` have passed."""
+
+    def __init__(self, on_scene: Callable[[], None]) -> None:
+        self._on_scene = on_scene
+        self._index: int | None = None
+
+    def __call__(self, place: Place) -> None:
+        index = None if place is None else place[0]
+        if self._index is not None and index != self._index:
+            self._on_scene()
+        self._index = index
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """Which Ray, and what a worker asks of it.
+
+    Attributes:
+        address: of a running cluster, "auto" for the one of this machine; None starts one here.
+        workers: how many at most; None for as many as there is room for.
+        cpus, gpus: cores and GPUs of a worker; a share of a GPU lets several workers use one.
+        memory_bytes: what a worker reserves; None for nothing.
+        runtime_env: what Ray is to bring to the nodes (code, packages, variables); see its manual.
     """
 
-    def __init__(self, workers: int, maker: SceneMaker, address: str | None = None) -> None:
+    address: str | None = None
+    workers: int | None = None
+    cpus: float = 1.0
+    gpus: float = 0.0
+    memory_bytes: int | None = None
+    runtime_env: Mapping[str, Any] | None = None
+
+
+class RayPool:
+    """Renders on Ray, one shard per task; a worker watches a process that renders.
+
+    Starts a local cluster unless Ray runs already or an address is given, and shuts down only what
+    it started. With GPUs a worker is an actor, which keeps its device between shards. A task asks
+    for cores, GPUs and memory and for nothing else, so nodes may differ, come and go.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        maker: SceneMaker,
+        tell: Callable[[str], None] = lambda text: None,
+    ) -> None:
         # Before the import, which reads them.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         import ray
 
         self._ray = ray
+        self._cluster = cluster
         self._maker = maker
+        self._tell = tell
         self._ours = not ray.is_initialized()
         if self._ours:
-            _start(ray, workers, address)
-        # Twice the workers, so that none waits for the next job.
-        self.capacity = 2 * workers
-        self._task = ray.remote(num_cpus=1, max_retries=_DEATHS)(render_shard)
+            _start(ray, cluster)
+        self._task = ray.remote(**self._asks, max_retries=_DEATHS)(render_watched)
+        lasting = {"max_restarts": -1, "max_task_retries": _DEATHS}
+        self._actor = ray.remote(**self._asks, **lasting)(Watcher)
+        self._slots = 0
+        self._looked = -_LOOK_S
         self._running: dict[Any, ShardJob] = {}
+        self._actors: dict[Any, Any] = {}
+        self._idle: list[Any] = []
+
+    @property
+    def capacity(self) -> int:
+        """One job per worker, and one more that waits where all room is ours.
+
+        The cluster is looked at again and again: nodes come and go.
+        """
+        if time.monotonic() - self._looked >= _LOOK_S:
+            self._looked = time.monotonic()
+            self._look()
+        slots, wanted = self._slots, self._cluster.workers
+        if self._cluster.gpus or (wanted and wanted < slots):
+            return max(min(slots, wanted or slots), 1)
+        return max(2 * slots, 1)
+
+    @property
+    def workers(self) -> int:
+        """Workers for which there is room now."""
+        return min(self.capacity, max(self._slots, 1))
 
     def submit(self, job: ShardJob) -> None:
         """Hand a job to Ray."""
-        self._running[self._task.remote(job, self._maker)] = job
+        task = task_of(job, self._maker)
+        if not self._cluster.gpus:
+            self._running[self._task.remote(task)] = job
+            return
+        actor = self._idle.pop() if self._idle else self._actor.remote()
+        ref = actor.render.remote(task)
+        self._actors[ref] = actor
+        self._running[ref] = job
 
     def wait(self) -> Finished:
         """Jobs that have ended."""
         if not self._running:
             return []
         ready, _ = self._ray.wait(list(self._running), num_returns=1, timeout=_POLL_S)
-        return [(self._running.pop(ref), self._fetch(ref)) for ref in ready]
+        return [self._end(ref) for ref in ready]
 
     def close(self) -> None:
         """Give up what runs: with Ray as a whole if this pool started it, else task by task."""
@@ -109,34 +255,119 @@ class RayPool:
             # Without cancelling first: a task that ends while it is cancelled makes Ray abort.
             self._ray.shutdown()
         else:
-            for ref in self._running:
+            for ref in self._running.keys() - self._actors.keys():
                 self._ray.cancel(ref, force=True)
+            for actor in [*self._actors.values(), *self._idle]:
+                self._ray.kill(actor)
         self._running.clear()
+        self._actors.clear()
+        self._idle.clear()
 
-    def _fetch(self, ref: Any) -> Result:
+    @property
+    def _asks(self) -> dict[str, Any]:
+        cluster = self._cluster
+        memory = {} if cluster.memory_bytes is None else {"memory": cluster.memory_bytes}
+        return {"num_cpus": cluster.cpus, "num_gpus": cluster.gpus, **memory}
+
+    def _look(self) -> None:
+        before, self._slots = self._slots, _room(self._ray, self._asks)
+        if not self._slots:
+            asked = ", ".join(f"{name} {value:g}" for name, value in self._asks.items() if value)
+            self._tell(f"waiting: no node of the cluster has room for a worker ({asked})")
+        elif before and self._slots != before:
+            self._tell(f"the cluster has room for {self._slots} workers now, {before} before")
+
+    def _end(self, ref: Any) -> tuple[ShardJob, Result]:
+        job = self._running.pop(ref)
+        if ref in self._actors:
+            self._idle.append(self._actors.pop(ref))
+        return job, self._fetch(job, ref)
+
+    def _fetch(self, job: ShardJob, ref: Any) -> Result:
+        exceptions = self._ray.exceptions
         try:
-            return dict(self._ray.get(ref))
-        except self._ray.exceptions.RayTaskError as error:
-            # Ray wraps what the task raised; the wrapper's text holds the worker's traceback.
-            cause: BaseException = error.cause
-            cause.__cause__ = error
-            return cause
-        except self._ray.exceptions.LocalRayletDiedError as error:
+            return result_of(job, self._ray.get(ref))
+        except exceptions.LocalRayletDiedError as error:
             lost = ClusterLostError(
                 "Ray died; what is committed is whole, and the same command goes on"
             )
             lost.__cause__ = error
             return lost
-        except self._ray.exceptions.RayError as error:
-            return error  # type: ignore[no-any-return]
+        except exceptions.RuntimeEnvSetupError as error:
+            return ConfigError(f"--runtime-env: a node could not set it up: {error}")
+        except exceptions.RayError as error:
+            died = WorkerDiedError(f"shard {job.shard}: {str(error).splitlines()[0]}")
+            died.__cause__ = error
+            return died
 
 
-def _start(ray: Any, workers: int, address: str | None) -> None:
-    local = {"num_cpus": workers, "object_store_memory": _OBJECT_STORE_BYTES}
-    ray.init(
-        address=address,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        **({} if address else local),
+def task_of(job: ShardJob, maker: SceneMaker) -> Task:
+    """What a worker is given to render a job."""
+    return Task(pickle.dumps((job, maker)), job.scene_limit_s)
+
+
+def result_of(job: ShardJob, reply: Reply) -> Result:
+    """A worker's reply as a commit record or an error that says where it was."""
+    if isinstance(reply, Lost):
+        return _loss(job, reply)
+    kind, *rest = pickle.loads(reply)
+    if kind == "done":
+        return dict(rest[0])
+    error: BaseException = rest[0]
+    error.__cause__ = RemoteTraceback(f"\n{rest[1]}")
+    return error
+
+
+def _loss(job: ShardJob, lost: Lost) -> BaseException:
+    error: BaseException
+    if lost.place is None:
+        error = WorkerDiedError(f"shard {job.shard}: {lost.why}, outside of any scene")
+    else:
+        kind = SceneTimeoutError if lost.timed_out else SceneDeathError
+        index, attempt = lost.place
+        error = kind(scene_id(job, index), job.info.seed, index, attempt, lost.why)
+    if lost.stacks:
+        error.__cause__ = RemoteTraceback(f"\n{lost.stacks}")
+    return error
+
+
+def _start(ray: Any, cluster: Cluster) -> None:
+    local = {
+        "num_cpus": max(1, round((cluster.workers or available_cores()) * cluster.cpus)),
+        "object_store_memory": _OBJECT_STORE_BYTES,
+        "include_dashboard": False,
+    }
+    try:
+        if cluster.address:
+            _knock(cluster.address)
+        ray.init(
+            address=cluster.address or "local",
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            runtime_env=dict(cluster.runtime_env) if cluster.runtime_env else None,
+            **({} if cluster.address else local),
+        )
+    except OSError as error:
+        raise ConfigError(
+            f"--address {cluster.address}: no Ray cluster answers there ({error}); start one with "
+            f"`ray start --head`, or leave --address (and RAY_ADDRESS) out to render on this "
+            f"machine"
+        ) from None
+
+
+def _knock(address: str) -> None:
+    """Find out at once that nobody listens; Ray would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit() and "/" not in host:
+        socket.create_connection((host, int(port)), _KNOCK_S).close()
+
+
+def _room(ray: Any, asks: Mapping[str, float]) -> int:
+    """How many workers that each ask so much the living nodes have room for."""
+    names = {"num_cpus": "CPU", "num_gpus": "GPU", "memory": "memory"}
+    wanted = {names[key]: value for key, value in asks.items() if value}
+    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return sum(
+        min(int(node.get(name, 0) / value + 1e-9) for name, value in wanted.items())
+        for node in alive
     )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final, Literal, TextIO
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, TextIO
 
 from scenesynth.pipeline.events import (
     Event,
@@ -24,12 +25,20 @@ Mode = Literal["live", "plain", "json"]
 
 _LIVE_EVERY_S: Final = 0.1
 _PLAIN_EVERY_S: Final = 5.0
+_RECENT_S: Final = 60.0
+_SHOWN_NODES: Final = 4
+_SHOWN_CLIPS: Final = 20
 _CLEAR_LINE: Final = "\r\x1b[K"
 
 
 @dataclass
 class Tally:
-    """Counts behind the line; `began` is the time of the first event."""
+    """Counts behind the line; `began` is the time of the first event.
+
+    Attributes:
+        failures: how often shards failed, by kind.
+        recent: what nodes committed in the last minute: (time, node, scenes).
+    """
 
     scenes: int = 0
     before: int = 0
@@ -37,11 +46,12 @@ class Tally:
     partial: int = 0
     n_bytes: int = 0
     scene_s: float = 0.0
-    failures: int = 0
     parked: int = 0
     redraws: int = 0
     skipped: int = 0
     began: float = 0.0
+    failures: Counter[str] = field(default_factory=Counter)
+    recent: deque[tuple[float, str, int]] = field(default_factory=deque)
 
     def take(self, event: Event, now: float) -> None:
         """Count an event."""
@@ -57,9 +67,12 @@ class Tally:
                 self.n_bytes += event.n_bytes
                 self.redraws += event.redraws
                 self.skipped += event.skipped
+                self.recent.append((now, event.node, event.scenes))
+                while self.recent[0][0] < now - _RECENT_S:
+                    self.recent.popleft()
             case ShardFailed():
                 self.partial = 0
-                self.failures += 1
+                self.failures[event.kind] += 1
                 self.parked += event.parked
             case Notice():
                 pass
@@ -79,13 +92,25 @@ class Tally:
         parts.append(format_bytes(self.n_bytes))
         if elapsed > 0:
             parts.append(f"{format_time((self.scenes - done) * elapsed / fresh)} to go")
-        counts = {
-            "redrawn": self.redraws,
-            "skipped": self.skipped,
-            "failures": self.failures,
-            "shards parked": self.parked,
-        }
-        return "  ".join(parts + [f"{n} {what}" for what, n in counts.items() if n])
+        counts = {"redrawn": self.redraws, "skipped": self.skipped}
+        parts += [f"{n} {what}" for what, n in counts.items() if n]
+        if self.failures:
+            parts.append(f"failures: {_by_kind(self.failures)}")
+        if self.parked:
+            parts.append(f"{self.parked} shards parked")
+        return "  ".join(parts + self._nodes(now))
+
+    def _nodes(self, now: float) -> list[str]:
+        """Rates of the last minute, of the fastest nodes, where there is more than one."""
+        scenes: Counter[str] = Counter()
+        for _, node, n in self.recent:
+            scenes[node] += n
+        if len(scenes) < 2:
+            return []
+        seconds = max(min(now - self.began, _RECENT_S), 1e-3)
+        shown = [f"{node} {n / seconds:.1f}/s" for node, n in scenes.most_common(_SHOWN_NODES)]
+        more = len(scenes) - _SHOWN_NODES
+        return [f"[{', '.join(shown)}{f' and {more} nodes more' if more > 0 else ''}]"]
 
 
 class Progress:
@@ -155,10 +180,11 @@ def choose_mode(stream: TextIO, as_json: bool) -> Mode:
     return "live" if stream.isatty() else "plain"
 
 
-def summary(outcome: Outcome) -> str:
-    """How a run ended, in words."""
+def summary(outcome: Outcome, clips: int = _SHOWN_CLIPS) -> str:
+    """How a run ended, in words, with the most frequent bad clips."""
     if not outcome.scenes and outcome.state == "done":
-        return "nothing left to do: all shards are there"
+        theirs = f", {outcome.left} of other parts are not" if outcome.left else ""
+        return f"nothing left to do: all shards are there{theirs}"
     speed = outcome.audio_s / outcome.seconds if outcome.seconds > 0 else 0.0
     text = (
         f"{_counted(outcome.scenes, 'scene')} ({format_time(outcome.audio_s)} of audio) rendered "
@@ -170,9 +196,30 @@ def summary(outcome: Outcome) -> str:
         "shards parked": len(outcome.parked),
     }
     text += "".join(f", {n} {what}" for what, n in counts.items() if n)
+    if outcome.failures:
+        text += f"; failures, most of them tried again: {_by_kind(outcome.failures)}"
+    if clips and outcome.bad_clips:
+        text += "\n" + "\n".join(bad_clip_lines(outcome.bad_clips, clips))
     if outcome.state == "drained":
         text += "\nended early; give the same command again to go on"
     return text + (f"\n{outcome.message}" if outcome.message else "")
+
+
+def bad_clip_lines(
+    bad_clips: Mapping[str, Mapping[str, Any]], limit: int | None = None
+) -> list[str]:
+    """The clips that could not be used, one a line, those met most often first."""
+    if not bad_clips:
+        return []
+    ordered = sorted(bad_clips.items(), key=lambda item: (-item[1]["count"], item[0]))
+    lines = [f"{_counted(len(ordered), 'clip')} could not be used, and others were drawn:"]
+    lines += [f"  {found['count']}x {file}: {found['reason']}" for file, found in ordered[:limit]]
+    more = len(ordered) - len(ordered[:limit])
+    return [*lines, f"  and {more} more, all listed in logs/"] if more else lines
+
+
+def _by_kind(failures: Mapping[str, int]) -> str:
+    return ", ".join(f"{n} {kind}" for kind, n in sorted(failures.items()))
 
 
 def _counted(n: int, noun: str) -> str:

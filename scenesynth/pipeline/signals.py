@@ -1,4 +1,8 @@
-"""Ending a run in good order: the first signal drains, the second cancels."""
+"""Ending a run in good order: the first signal drains, the second cancels.
+
+SIGTERM and SIGUSR1 come from schedulers, which kill some time later, so they drain for a while
+only; whoever presses Ctrl-C is there to press it again.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,9 @@ from typing import Final
 DRAIN_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 """From the keyboard, from a scheduler, and as a warning of pre-emption."""
 
+GRACE_S: Final = 25.0
+"""Time to finish shards after a scheduler's signal: SLURM and Kubernetes kill after 30 s."""
+
 
 @dataclass
 class Drain:
@@ -23,12 +30,13 @@ class Drain:
 
 
 @contextmanager
-def draining(tell: Callable[[str], None]) -> Iterator[Drain]:
+def draining(tell: Callable[[str], None], grace_s: float = GRACE_S) -> Iterator[Drain]:
     """Take the signals that end a run, and give their handlers back on leaving.
 
-    The first one sets `requested`; the second raises KeyboardInterrupt; more change nothing, so
-    that what the second one began is cleaned up in peace. In other threads than the
-    main one signals are not ours to take, and nothing happens.
+    The first one sets `requested`; the second, or `grace_s` after SIGTERM or SIGUSR1, raises
+    KeyboardInterrupt; once `cancelled` is set nothing changes any more, so that what was begun is
+    cleaned up in peace. In other threads than the main one signals are not ours to take, and
+    nothing happens.
     """
     drain = Drain()
 
@@ -39,14 +47,20 @@ def draining(tell: Callable[[str], None]) -> Iterator[Drain]:
             drain.cancelled = True
             raise KeyboardInterrupt
         drain.requested = True
-        tell("ending: the shards under way are finished first; once more gives them up")
+        if number == signal.SIGINT:
+            tell("ending: the shards under way are finished first; once more gives them up")
+            return
+        name = signal.Signals(number).name
+        tell(f"ending ({name}): shards under way may finish within {grace_s:g} s")
+        signal.setitimer(signal.ITIMER_REAL, max(grace_s, 1e-3))
 
     if threading.current_thread() is not threading.main_thread():
         yield drain
         return
-    before = {number: signal.signal(number, handle) for number in DRAIN_SIGNALS}
+    before = {number: signal.signal(number, handle) for number in (*DRAIN_SIGNALS, signal.SIGALRM)}
     try:
         yield drain
     finally:
-        for number, handler in before.items():
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        for number, handler in reversed(before.items()):
             signal.signal(number, handler)

@@ -36,10 +36,10 @@ from scenesynth.render.device.scenes import (
 )
 from scenesynth.render.dry import dry_signal, played_span
 from scenesynth.render.motion import moves
-from scenesynth.render.renderer import Clips, layout_for, parse_formats
+from scenesynth.render.renderer import Clips, layout_for
 from scenesynth.render.rows import event_row, scene_row
 from scenesynth.scene.spec import SceneSpec
-from scenesynth.spatial.formats import Format, ambisonic_format
+from scenesynth.spatial.formats import Format, ambisonic_format, parse_formats
 from scenesynth.store.schema import Scene
 from scenesynth.timing import stage
 

@@ -26,7 +26,8 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Final
+from itertools import islice
+from typing import Any, Final
 
 import numpy as np
 import scipy.fft
@@ -63,7 +64,9 @@ _SINC_SHAPE: Final = 9.0
 """Kaiser parameter: flat to 0.9 of Nyquist, -90 dB beyond the images."""
 
 _AT_ONCE: Final = 16
-"""Direct sounds that are made together, which bounds their memory."""
+"""Responses that are made together, which bounds their memory."""
+
+_NOTHING: Final = np.empty((0, 0), np.float32)
 
 Signal = NDArray[np.float32]
 
@@ -76,7 +79,8 @@ class Moving:
         paths: of the emitter and the listener.
         emitted_s: times at which the sound of each leaves. Shape: [nodes].
         arrived_s: times at which its direct sound arrives. Shape: [nodes].
-        responses: in the channels of a layout.
+        responses: without their samples, but for those that events begin with: a minute of motion
+            has more than a thousand, and samples fill gigabytes.
         direct: the direct sounds at time 0, half a window late; None where the engine does not
             know them apart. Shape: [nodes, channels, window].
         rest: responses without their direct sound. Shape: [nodes, channels, samples].
@@ -112,16 +116,16 @@ class Moving:
             (paths[0].pose(float(left)), paths[1].pose(float(came)))
             for left, came in zip(emitted_s, arrived_s, strict=True)
         ]
-        with stage("responses"):
-            responses = respond_along(layout, spec, index, poses)
-        with stage("direct"):
-            direct, rest = _parts(layout, spec, responses)
+        kept = {_nearest(emitted_s, event.onset_s) for event in emitter.events}
+        responses, direct, rest = _parts(
+            layout, spec, respond_along(layout, spec, index, poses), len(poses), kept
+        )
         return cls(
             spec=spec,
             paths=paths,
             emitted_s=emitted_s,
             arrived_s=arrived_s,
-            responses=responses,
+            responses=tuple(responses),
             direct=direct,
             rest=rest,
         )
@@ -144,14 +148,12 @@ class Moving:
             if part == "direct" and self.direct is not None:
                 channels = self._direct_sound(self.direct, dry, onset)
             else:
-                nodes = range(len(self.responses))
-                own = np.stack([getattr(self._parts_at(node), part) for node in nodes])
-                channels = self._through(own, dry, onset)
+                channels = self._through(_PartOfEach(self, part), dry, onset)
             yield part, Rendered(start=onset, channels=channels)
 
     def response_at(self, emitted_s: float) -> Response:
-        """The response to what is emitted about a time."""
-        return self.responses[int(np.argmin(np.abs(self.emitted_s - emitted_s)))]
+        """The response to what is emitted about a time at which an event begins."""
+        return self.responses[_nearest(self.emitted_s, emitted_s)]
 
     def travel(self, event: Event) -> Callable[[float], float]:
         """How long the direct sound of an event travels that leaves at a time, as it is rendered.
@@ -168,7 +170,7 @@ class Moving:
         """Travel time of the direct sound that leaves at a time."""
         return float(travel_s(*self.paths, [emitted_s], self.spec.air.speed_of_sound_mps)[0])
 
-    def _parts_at(self, node: int) -> Parts:
+    def parts_at(self, node: int) -> Parts:
         """Of the response at a node; without its direct sound where that goes its own way."""
         rest, rate = self.rest[node], self.spec.sample_rate
         delay_s = self.responses[node].direct_delay_s
@@ -176,7 +178,7 @@ class Moving:
             return parts_by_time(rest, delay_s, rate)
         return Parts(np.zeros_like(rest), *early_and_late(rest, delay_s, rate))
 
-    def _through(self, responses: Signal, dry: Signal, onset: int) -> Signal:
+    def _through(self, responses: Signal | Sequence[Signal], dry: Signal, onset: int) -> Signal:
         """A dry signal through responses of all nodes. Shape: [channels, samples]."""
         rate = self.spec.sample_rate
         if self.paths[0].stands:
@@ -215,30 +217,63 @@ def moves(emitter: Emitter, spec: SceneSpec) -> bool:
     )
 
 
+@dataclass(frozen=True)
+class _PartOfEach(Sequence[Signal]):
+    """A part of the response of every node, found when it is looked at."""
+
+    way: Moving
+    part: Part
+
+    def __len__(self) -> int:
+        return len(self.way.rest)
+
+    def __getitem__(self, node: Any) -> Any:
+        if not 0 <= node < len(self):
+            raise IndexError(node)
+        return getattr(self.way.parts_at(node), self.part)
+
+
+def _nearest(times_s: NDArray[np.float64], time_s: float) -> int:
+    return int(np.argmin(np.abs(times_s - time_s)))
+
+
 def _parts(
-    layout: Layout, spec: SceneSpec, responses: Sequence[Response]
-) -> tuple[Signal | None, Signal]:
-    """Direct sounds without their delays, and responses without their direct sounds."""
-    irs = np.stack([response.ir for response in responses])
-    early = [response.early() for response in responses if response.early is not None]
-    if len(early) < len(responses):
-        return None, irs
+    layout: Layout, spec: SceneSpec, responses: Iterator[Response], n: int, kept: set[int]
+) -> tuple[list[Response], Signal | None, Signal]:
+    """Responses, `kept` ones with samples; direct sounds undelayed; samples without the direct.
+
+    Args:
+        n: number of responses.
+    """
     receivers = receivers_of(layout, spec)
-    undelayed = []
-    rest = np.empty_like(irs)
-    for first in range(0, len(early), _AT_ONCE):
-        some = slice(first, first + _AT_ONCE)
-        alone, arriving = direct_sounds(
-            early[some],
-            receivers,
-            order=layout.order,
-            sample_rate=spec.sample_rate,
-            n_samples=irs.shape[2],
-            highpass_hz=spec.highpass_hz,
-        )
-        undelayed.append(alone)
-        np.subtract(irs[some], arriving, out=rest[some])
-    return np.concatenate(undelayed), rest
+    found: list[Response] = []
+    rest = np.empty((n, 0, 0), np.float32)
+    undelayed: Signal | None = None
+    for first in range(0, n, _AT_ONCE):
+        with stage("responses"):
+            some = list(islice(responses, _AT_ONCE))
+        if not first:
+            rest = np.empty((n, *some[0].ir.shape), np.float32)
+        here = rest[first : first + len(some)]
+        np.stack([response.ir for response in some], out=here)
+        early = [response.early() for response in some if response.early is not None]
+        if early:
+            with stage("direct"):
+                alone, arriving = direct_sounds(
+                    early,
+                    receivers,
+                    order=layout.order,
+                    sample_rate=spec.sample_rate,
+                    n_samples=rest.shape[2],
+                    highpass_hz=spec.highpass_hz,
+                )
+                if undelayed is None:
+                    undelayed = np.empty((n, *alone.shape[1:]), np.float32)
+                undelayed[first : first + len(some)] = alone
+                here -= arriving
+        for node, response in enumerate(some, start=first):
+            found.append(response if node in kept else replace(response, ir=_NOTHING, early=None))
+    return found, undelayed, rest
 
 
 def node_times(
@@ -303,7 +338,7 @@ def _turns_rad(rotations: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def moving_convolution(
-    dry: Signal, responses: Signal, nodes: NDArray[np.float64]
+    dry: Signal, responses: Signal | Sequence[Signal], nodes: NDArray[np.float64]
 ) -> NDArray[np.float32]:
     """A signal through responses that change along it: sum over k of h_k * (w_k x).
 
@@ -316,7 +351,7 @@ def moving_convolution(
     Returns:
         Shape: [channels, samples + taps - 1].
     """
-    n_channels, n_taps = responses.shape[1:]
+    n_channels, n_taps = responses[0].shape
     out = np.zeros((n_channels, len(dry) + n_taps - 1), np.float32)
     for response, first, window in _windowed(responses, nodes, len(dry)):
         last = first + len(window)
@@ -327,7 +362,7 @@ def moving_convolution(
 
 
 def listening_convolution(
-    dry: Signal, responses: Signal, nodes: NDArray[np.float64]
+    dry: Signal, responses: Signal | Sequence[Signal], nodes: NDArray[np.float64]
 ) -> NDArray[np.float32]:
     """A signal through responses that change where it is heard: sum over k of w_k (h_k * x).
 
@@ -338,7 +373,7 @@ def listening_convolution(
     Returns:
         Shape: [channels, samples + taps - 1].
     """
-    n_channels, n_taps = responses.shape[1:]
+    n_channels, n_taps = responses[0].shape
     out = np.zeros((n_channels, len(dry) + n_taps - 1), np.float32)
     padded = np.zeros(len(dry) + 2 * (n_taps - 1), np.float32)
     padded[n_taps - 1 : n_taps - 1 + len(dry)] = dry
@@ -351,7 +386,7 @@ def listening_convolution(
 
 
 def _windowed(
-    responses: Signal, nodes: NDArray[np.float64], n_samples: int
+    responses: Signal | Sequence[Signal], nodes: NDArray[np.float64], n_samples: int
 ) -> Iterator[tuple[Signal, int, Signal]]:
     """Each response with the first sample and the values of its triangular window."""
     edges = np.concatenate([[-np.inf], nodes, [np.inf]])

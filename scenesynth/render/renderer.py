@@ -16,7 +16,6 @@ from scenesynth.acoustics.engines import respond_in
 from scenesynth.acoustics.gpu.device import torch_device
 from scenesynth.acoustics.parts import Part
 from scenesynth.acoustics.response import Response
-from scenesynth.errors import ConfigError
 from scenesynth.render.convolve import (
     Grid,
     Term,
@@ -36,7 +35,7 @@ from scenesynth.render.motion import Moving, moves
 from scenesynth.render.rows import event_row, scene_row
 from scenesynth.render.stems import Stems
 from scenesynth.scene.spec import Event, SceneSpec
-from scenesynth.spatial.formats import Format, Layout, layout_of, parse_format
+from scenesynth.spatial.formats import Format, Layout, layout_of, parse_formats
 from scenesynth.store.schema import Scene, parse_stems
 from scenesynth.timing import stage
 
@@ -132,17 +131,6 @@ def render_scene(
         stems_by_format=stems_by_format,
         dry=dry,
     )
-
-
-def parse_formats(names: Sequence[str | Format]) -> list[Format]:
-    """The formats of these names; formats that are known already stay.
-
-    Raises:
-        ConfigError: none, or an unknown one.
-    """
-    if not names:
-        raise ConfigError("formats is empty; name at least one, such as 'foa'")
-    return [name if isinstance(name, Format) else parse_format(name) for name in names]
 
 
 def layout_for(spec: SceneSpec, outputs: Sequence[Format]) -> Layout:

@@ -11,6 +11,7 @@ from typing import Final
 from scenesynth.distributions import Draws
 from scenesynth.errors import PlacementError
 from scenesynth.room.model import Room, Vector
+from scenesynth.room.recorded import MIN_DISTANCE_M
 from scenesynth.scene.geometry import great_circle_deg, to_listener
 from scenesynth.scene.grid import Grid
 from scenesynth.scene.recipe_records import Listener, Placement, Table
@@ -259,8 +260,9 @@ def _violated(
         if room.blocked(listener.position_m, position):
             return "in sight of the listener"
     away = _between(listener.position_m, position)
-    if math.hypot(*away) < placement.separation_m:
-        return f"separation_m = {placement.separation_m:g} from the listener"
+    nearest_m = max(placement.separation_m, MIN_DISTANCE_M)
+    if math.hypot(*away) < nearest_m:
+        return f"separation_m = {nearest_m:g} from the listener"
     elevation = math.degrees(math.atan2(away[2], math.hypot(away[0], away[1])))
     if not placement.lowest_deg <= elevation <= placement.highest_deg:
         return f"elevation in [{placement.lowest_deg:g}, {placement.highest_deg:g}] degrees"

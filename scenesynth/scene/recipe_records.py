@@ -17,6 +17,7 @@ from scenesynth.distributions import Count, Name, Number, constant, count, withi
 from scenesynth.records import did_you_mean, to_json
 from scenesynth.room.family import RoomFamily
 from scenesynth.room.model import OCTAVE_BANDS_HZ
+from scenesynth.room.recorded import MIN_DISTANCE_M
 from scenesynth.scene.diffuse_records import Diffuse
 from scenesynth.scene.motion_records import ListenerMotion, Motion
 from scenesynth.scene.spec import Directivity, Engine, Mode, Tracing, misfit
@@ -170,7 +171,7 @@ class Placement:
     tries: int = field(default=200, metadata=_doc("positions tried before the scene is redrawn"))
 
     def __post_init__(self) -> None:
-        within("distance_m", self.distance_m, 0.01, 500)
+        within("distance_m", self.distance_m, MIN_DISTANCE_M, 500)
         within("height_m", self.height_m, 0.01, 100)
         within("from_table_m", self.from_table_m, 0, 50)
         if self.from_table_m is not None and (self.distance_m or self.azimuth_deg):

@@ -392,6 +392,9 @@ class SceneSpec:
     def _check_path(self, name: str, keyframes: tuple[Keyframe, ...]) -> None:
         """Check that times rise and that the way between keyframes stays in the room."""
         for n, keyframe in enumerate(keyframes):
+            for item in ("time_s", "yaw_deg", "pitch_deg", "roll_deg"):
+                if not math.isfinite(value := getattr(keyframe, item)):
+                    raise ValueError(f"{name}[{n}].{item} = {value}; must be finite")
             if why := self.room.outside(keyframe.position_m):
                 raise ValueError(f"{name}[{n}].position_m: {why} (room {self.room.id})")
         if keyframes[0].time_s < 0:

@@ -15,6 +15,7 @@ from functools import cached_property, lru_cache
 from typing import Final, Literal
 
 from scenesynth.errors import ConfigError
+from scenesynth.records import did_you_mean
 from scenesynth.spatial.arrays import MicArray, load_array
 
 MAX_ORDER: Final = 7
@@ -122,7 +123,29 @@ def parse_format(name: str) -> Format:
         array = load_array(name.removeprefix("mic:"))
         return array_format(array, f"mic-{array.name}")
     known = [*_AMBISONIC, "binaural", "mic", "mic:NAME", "mic:FILE"]
-    raise ConfigError(f"format {name!r} is not known; formats: {', '.join(known)}")
+    guess = did_you_mean(name.lower(), known[:-2])
+    raise ConfigError(f"format {name!r} is not known{guess}; formats: {', '.join(known)}")
+
+
+def parse_formats(names: Sequence[str | Format]) -> list[Format]:
+    """The formats of these names, each once; formats that are known already stay.
+
+    Raises:
+        ConfigError: none, an unknown one, or two that would be stored under one name.
+    """
+    if not names:
+        raise ConfigError("formats is empty; name at least one, such as 'foa'")
+    found: dict[str, Format] = {}
+    for name in names:
+        item = parse_format(name) if isinstance(name, str) else name
+        # File systems and databases may not tell upper and lower case apart.
+        other = found.setdefault(item.name.casefold(), item)
+        if other != item:
+            raise ConfigError(
+                f"formats: two arrays would be stored as {other.name!r} and {item.name!r}; an "
+                f"array is called as its file, so rename one of the two"
+            )
+    return list(found.values())
 
 
 @lru_cache(maxsize=1)

@@ -334,14 +334,20 @@ def _refuse_other_run(place: Place, info: DatasetInfo, other_environment: bool) 
 
 def listing(found: Mapping[str, tuple[Any, Any]], there: str = "there", here: str = "here") -> str:
     """Differences between two identities for people, a line each."""
-    return "\n".join(
-        f"  {key}: {there} {_short(a)}, {here} {_short(b)}" for key, (a, b) in found.items()
-    )
+    lines = []
+    for name, pair in found.items():
+        one, other = (json.dumps(value, ensure_ascii=False) for value in pair)
+        unlike = (n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
+        alike = next(unlike, min(len(one), len(other)))
+        lines.append(f"  {name}: {there} {_short(one, alike)}, {here} {_short(other, alike)}")
+    return "\n".join(lines)
 
 
-def _short(value: Any, limit: int = 80) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= limit else text[: limit - 3] + "..."
+def _short(text: str, alike: int, limit: int = 80) -> str:
+    """At most `limit` characters of a text, in which the one after the first `alike` is shown."""
+    first = max(0, alike - limit // 4) if alike > limit // 2 else 0
+    some = text[first:] if first + limit >= len(text) else text[first : first + limit - 3] + "..."
+    return f"...{some}" if first else some
 
 
 def _put_identity(place: Place, info: DatasetInfo) -> bool:
