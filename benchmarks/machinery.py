@@ -113,7 +113,7 @@ def _descends(pid: int, parents: dict[int, int]) -> bool:
     return pid == os.getpid()
 
 
-def ray(folder: Path, clips: Corpora, shards: int, repeat: int) -> dict[str, Any]:
+def ray(folder: Path, clips: Corpora, shards: int, repeat: int, only: str) -> dict[str, Any]:
     """One process, two watched processes, and Ray with two workers."""
     null = {"formats": ["mono"], "sample_rate": 8000, "duration_s": 0.1, "shard_scenes": 4}
     small = {"formats": ["foa"], "sample_rate": 16000, "duration_s": 1.0, "shard_scenes": 64}
@@ -131,6 +131,8 @@ def ray(folder: Path, clips: Corpora, shards: int, repeat: int) -> dict[str, Any
     found: dict[str, Any] = {}
     for number in range(repeat):
         for kind, (settings, n, maker) in kinds.items():
+            if only not in ("all", kind):
+                continue
             for way, how in ways.items():
                 plan = plan_of(folder / f"{kind}-{way}-{number}", clips, n, **settings)
                 meter = Meter()
@@ -231,7 +233,8 @@ def sections(asked: argparse.Namespace, folder: Path) -> Iterator[tuple[str, Any
     if asked.what == "ray":
         clips = open_clips(folder / "clips")
         packed = prepare_for_rendering(clips, 16000)
-        yield from ray(folder, packed, asked.shards, asked.repeat).items()
+        found = ray(folder, packed, asked.shards, asked.repeat, asked.scenes)
+        yield from found.items()
     elif asked.what == "driver":
         yield "driver", driver(folder, open_clips(folder / "clips"), asked.shards)
     elif asked.what == "bad-clips":
@@ -245,6 +248,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=["ray", "driver", "bad-clips", "memory"])
     parser.add_argument("--shards", type=int, default=10)
+    parser.add_argument("--scenes", choices=["all", "null", "small", "real"], default="all")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()

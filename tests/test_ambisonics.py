@@ -139,7 +139,9 @@ def test_formats_state_their_channels() -> None:
 
 
 def test_an_unknown_format_lists_the_known() -> None:
-    with pytest.raises(ConfigError, match=r"'hoa8' is not known; formats: mono, foa, hoa1"):
+    with pytest.raises(
+        ConfigError, match=r"'hoa8' is not known; did you mean 'hoa7'\?; formats: mono"
+    ):
         parse_format("hoa8")
 
 

@@ -23,12 +23,17 @@ from scenesynth.errors import ConfigError
 from scenesynth.room.air import energy_attenuation_per_m
 from scenesynth.room.model import OCTAVE_BANDS_HZ, Air, Room
 from scenesynth.scene.geometry import rotation_matrix
-from scenesynth.spatial.array_response import diffuse_covariance, plane_wave_response
+from scenesynth.spatial.array_response import (
+    diffuse_covariance,
+    modal_coefficients,
+    plane_wave_response,
+)
 from scenesynth.spatial.arrays import load_array
 from scenesynth.spatial.ears import ear_responses
 from scenesynth.spatial.formats import layout_of, parse_format
 from scenesynth.spatial.grids import sphere_grid
 from scenesynth.spatial.heads import load_head
+from scenesynth.spatial.hrtf import HEAD_RADIUS_M, SPEED_OF_SOUND
 
 AIR = Air()
 ANECHOIC: dict[str, Any] = {
@@ -243,14 +248,35 @@ def cross_spectra(item: Receiver) -> np.ndarray:
 
 def assert_same_coherence(got: np.ndarray, want: np.ndarray, freq_hz: np.ndarray) -> None:
     kept = (freq_hz > 200) & (freq_hz < 0.45 * RATE)
-
-    def coherence(cross: np.ndarray) -> np.ndarray:
-        own = np.sqrt(np.einsum("ccf->cf", cross).real)
-        return cross / (own[:, None] * own[None, :])
-
     error = np.abs(coherence(got) - coherence(want))[:, :, kept]
     assert error.max() < 0.08  # 60 tails of 60 windows scatter by 0.02
     assert np.sqrt(np.mean(error**2)) < 0.03
+
+
+def coherence(cross: np.ndarray) -> np.ndarray:
+    own = np.sqrt(np.einsum("ccf->cf", cross).real)
+    return cross / (own[:, None] * own[None, :])
+
+
+@pytest.mark.parametrize("name", ["binaural", "mic:ortf"])
+def test_diffuse_sound_is_coherent_as_in_theory_up_to_short_waves(name: str) -> None:
+    """Where a head or an array is many waves wide, against sums in closed form."""
+    rate = 32000
+    item = receiver_of(parse_format(name), head_ref("sphere"), 4, rate, AIR)
+    freq_hz = np.arange(item.window // 2 + 1) * (rate / item.window)
+    want = diffuse_covariance(load_array("ortf"), freq_hz, AIR.speed_of_sound_mps)
+    if name == "binaural":
+        ka = 2 * np.pi * freq_hz * HEAD_RADIUS_M / SPEED_OF_SOUND
+        strength = np.abs(modal_coefficients(60, ka)) ** 2
+        between = np.radians([[0.0, 160.0], [160.0, 0.0]])
+        want = np.polynomial.legendre.legval(
+            np.cos(between), (2 * np.arange(61)[:, None] + 1) * strength
+        ).transpose(1, 2, 0)
+    degree = np.floor(np.sqrt(np.arange(item.n_gains)))
+    filters = item.about_centre
+    got = np.einsum("ckf,k,dkf->cdf", filters, 1 / (2 * degree + 1), filters.conj())
+    error = (coherence(got) - coherence(want))[:, :, (freq_hz > 100) & (freq_hz < 0.45 * rate)]
+    assert np.abs(error).max() < 0.02
 
 
 def test_formats_together_equal_each_alone_to_the_byte() -> None:

@@ -20,13 +20,15 @@ from scenesynth.acoustics.early import Responses, window_length
 from scenesynth.jit import kernel
 from scenesynth.room.model import Air, AssetRef
 from scenesynth.spatial.ambisonics import spherical_harmonics
-from scenesynth.spatial.array_response import plane_wave_response
+from scenesynth.spatial.array_response import diffuse_covariance, plane_wave_response
 from scenesynth.spatial.arrays import MicArray
 from scenesynth.spatial.ears import ear_responses
 from scenesynth.spatial.formats import Format
 from scenesynth.spatial.grids import sphere_grid
 from scenesynth.spatial.heads import load_head
+from scenesynth.spatial.hrtf import HEAD_RADIUS_M, SPEED_OF_SOUND
 from scenesynth.spatial.mixers import Mixer, design_mixer
+from scenesynth.spatial.sphere_head import SphereHead
 
 DEFAULT_HEAD: Final = "kemar"
 
@@ -35,7 +37,13 @@ WINDOW_S: Final = 0.03
 which is above 2 kHz. Ears with longer responses have a longer window."""
 
 GRID_ORDER: Final = 20
-"""Of the grid of directions that mixers are designed on."""
+"""Of the grid of directions that mixers are fitted on."""
+
+_MORE = 6
+"""Order of the grid for the ears' covariance above k a."""
+
+_AT_ONCE = 256
+"""Directions whose responses are made together, which bounds their memory."""
 
 EARS_CUT_ON_HZ: Final = 2000.0
 """Above it a mixer fits the magnitudes of ears instead of their phases."""
@@ -156,7 +164,9 @@ def _ears(head: AssetRef | None, order: int, sample_rate: int) -> Receiver:
         return ear_responses(loaded, directions, n_fft)
 
     window = max(window_length(sample_rate, WINDOW_S), 1 << (loaded.n_taps - 1).bit_length())
-    mixer = _design(responses, order, sample_rate, window, EARS_CUT_ON_HZ)
+    radius_m = loaded.radius_m if isinstance(loaded, SphereHead) else HEAD_RADIUS_M
+    covariance = _covariance(responses, radius_m, sample_rate, window)
+    mixer = _design(responses, order, sample_rate, window, EARS_CUT_ON_HZ, covariance)
     return _receiver(responses, mixer, sample_rate, window)
 
 
@@ -181,17 +191,54 @@ def _array_mixer(array: MicArray, order: int, sample_rate: int, speed_mps: float
     cut_on_hz = order * speed_mps / (2 * math.pi * max(array.radius_m, LEAST_RADIUS_M))
     responses = _array_responses(array, sample_rate, speed_mps)
     window = window_length(sample_rate, WINDOW_S)
-    return _design(responses, order, sample_rate, window, min(cut_on_hz, 0.4 * sample_rate))
+    covariance = diffuse_covariance(array, _bins_hz(sample_rate, window), speed_mps)
+    covariance[:, :, -1] = covariance[:, :, -1].real
+    cut_on_hz = min(cut_on_hz, 0.4 * sample_rate)
+    return _design(responses, order, sample_rate, window, cut_on_hz, covariance)
 
 
 def _design(
-    responses: Responses, order: int, sample_rate: int, n_fft: int, cut_on_hz: float
+    responses: Responses,
+    order: int,
+    sample_rate: int,
+    n_fft: int,
+    cut_on_hz: float,
+    covariance: NDArray[np.complex128],
 ) -> Mixer:
     directions, weights = sphere_grid(GRID_ORDER)
-    freq_hz = np.arange(n_fft // 2 + 1) * (sample_rate / n_fft)
     return design_mixer(
-        responses(directions, n_fft), directions, weights, freq_hz, order, cut_on_hz=cut_on_hz
+        responses(directions, n_fft),
+        directions,
+        weights,
+        _bins_hz(sample_rate, n_fft),
+        order,
+        cut_on_hz=cut_on_hz,
+        covariance=covariance,
     )
+
+
+def _bins_hz(sample_rate: int, n_fft: int) -> NDArray[np.float64]:
+    """Frequencies of a transform. Shape: [n_fft / 2 + 1]."""
+    return np.arange(n_fft // 2 + 1, dtype=np.float64) * (sample_rate / n_fft)
+
+
+def _covariance(
+    responses: Responses, radius_m: float, sample_rate: int, n_fft: int
+) -> NDArray[np.complex128]:
+    """Of the ears in a diffuse field, as a mean over directions. Shape: [2, 2, frequencies].
+
+    Responses have detail up to a degree of some more than k a, their products up to twice that,
+    which a grid of order k a and some more still sums exactly.
+    """
+    highest = math.pi * sample_rate * radius_m / SPEED_OF_SOUND
+    directions, weights = sphere_grid(max(GRID_ORDER, math.ceil(highest) + _MORE))
+    total = np.zeros((2, 2, n_fft // 2 + 1), np.complex128)
+    for first in range(0, len(directions), _AT_ONCE):
+        some = slice(first, first + _AT_ONCE)
+        heard = responses(directions[some], n_fft)
+        total += np.einsum("n,ncf,ndf->cdf", weights[some], heard, heard.conj(), optimize=False)
+    total[:, :, -1] = total[:, :, -1].real
+    return total
 
 
 def _receiver(responses: Responses, mixer: Mixer, sample_rate: int, window: int) -> Receiver:

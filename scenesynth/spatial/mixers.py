@@ -15,6 +15,7 @@ ear's, N c / (2 pi radius) is therefore the better cut-on.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,6 +68,7 @@ def design_mixer(
     cut_on_hz: float = 2000.0,
     diffuse: bool = True,
     equaliser: NDArray[np.complexfloating] | None = None,
+    covariance: NDArray[np.complexfloating] | None = None,
 ) -> Mixer:
     """The mixer of a receiver with these plane-wave responses. A pure function of its arguments.
 
@@ -86,6 +88,9 @@ def design_mixer(
             as others, its coherences.
         equaliser: what all responses have in common; by default the minimum-phase response with
             their rms over directions and channels. Shape: [frequencies].
+        covariance: of the channels in a diffuse field of unit power in W, real at both ends; by
+            default the mean over `directions`, which has to resolve products of two responses:
+            twice the detail of one. Shape: [channels, channels, frequencies].
 
     Raises:
         ConfigError: shapes that do not fit, bins that are not a transform's, directions that leave
@@ -97,7 +102,10 @@ def design_mixer(
     flat = receiver(responses / equaliser, directions, weights, order)
     gains = _fit(flat, _blend(freq_hz, cut_on_hz))
     if diffuse:
-        gains = _as_in_a_diffuse_field(gains, flat)
+        true = flat.covariance()
+        if covariance is not None:
+            true = np.moveaxis(covariance / np.abs(equaliser) ** 2, 2, 0)
+        gains = _as_in_a_diffuse_field(gains, true)
     firs = fir_matrix(gains * np.asarray(equaliser)[:, None, None], taps)
     return Mixer(
         filters=firs.taps,
@@ -160,7 +168,7 @@ def _fit(flat: Receiver, blend: Real) -> Complex:
     return gains
 
 
-def _as_in_a_diffuse_field(gains: Complex, flat: Receiver) -> Complex:
+def _as_in_a_diffuse_field(gains: Complex, true: Complex) -> Complex:
     """The gains nearest to the given ones that have the true covariance in a diffuse field.
 
     There, with unit power in W, the harmonics are uncorrelated and of power 1 / (2 l + 1). With
@@ -169,10 +177,10 @@ def _as_in_a_diffuse_field(gains: Complex, flat: Receiver) -> Complex:
     (the orthogonal Procrustes problem). With fewer gains than channels there is none, and only the
     levels are set.
     """
-    spread = np.sqrt(2 * degrees(flat.order) + 1)
+    n_channels, n_gains = gains.shape[1:]
+    spread = np.sqrt(2 * degrees(math.isqrt(n_gains) - 1) + 1)
     given = gains / spread
-    true = flat.covariance()
-    if flat.n_channels > gains.shape[2]:
+    if n_channels > n_gains:
         own = np.maximum(np.sum(np.abs(given) ** 2, axis=2), 1e-300)
         levels = np.einsum("fcc->fc", true).real / own
         return np.asarray(gains * np.sqrt(levels)[:, :, None])
