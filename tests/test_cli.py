@@ -82,6 +82,10 @@ COMMANDS: list[Sequence[str]] = [
     [],
     ["render"],
     ["preview"],
+    ["verify"],
+    ["exclude"],
+    ["finalize"],
+    ["merge"],
     ["corpus"],
     ["corpus", "index"],
     ["corpus", "check"],
@@ -122,12 +126,16 @@ def test_help_of_render_shows_groups_defaults_and_the_first_job() -> None:
 def test_the_first_help_page_names_every_command() -> None:
     text = call("--help").stdout
     for line in (
-        "  corpus   Look at, check and pack clips.",
-        "  hrtf     Look at heads, check and add HRTF sets.",
-        "  preview  Show scenes as pictures and wavs.",
-        "  recipe   List, show and check recipes.",
-        "  render   Render scenes into a dataset.",
-        "  rooms    Look at rooms, fit their walls, import measured ones.",
+        "  corpus    Look at, check and pack clips.",
+        "  exclude   Drop scenes from a dataset, or take that back.",
+        "  finalize  Merge the tables of a dataset into one file each.",
+        "  hrtf      Look at heads, check and add HRTF sets.",
+        "  merge     Join datasets rendered in different places by the same command.",
+        "  preview   Show scenes as pictures and wavs.",
+        "  recipe    List, show and check recipes.",
+        "  render    Render scenes into a dataset.",
+        "  rooms     Look at rooms, fit their walls, import measured ones.",
+        "  verify    Check a dataset, repair it, render samples of it again.",
     ):
         assert line in text.splitlines()
 

@@ -38,9 +38,9 @@ from scenesynth.store.reader import open_dataset
 from scenesynth.store.schema import Scene
 from scenesynth.store.writer import (
     ShardWriter,
-    _listing,
     create_or_open,
     extend_to,
+    listing,
     put_tombstone,
 )
 
@@ -411,10 +411,10 @@ def test_the_same_scenes_make_the_same_object_bytes() -> None:
 
 
 def test_a_difference_far_into_a_long_value_is_shown() -> None:
-    text = _listing({"formats": ("x" * 300 + "left", "x" * 300 + "right, and " + "y" * 300)})
+    text = listing({"formats": ("x" * 300 + "left", "x" * 300 + "right, and " + "y" * 300)})
     there, here = text.removeprefix("  formats: there ").split(", here ")
     assert there.endswith('xleft"')
     assert "xright, and" in here
     assert here.startswith("...x")
     assert here.endswith("...")
-    assert _listing({"seed": (0, 3)}) == "  seed: there 0, here 3"
+    assert listing({"seed": (0, 3)}) == "  seed: there 0, here 3"

@@ -11,11 +11,15 @@ import click
 from scenesynth.cli.app import Commands
 from scenesynth.cli.bench import bench
 from scenesynth.cli.corpus import corpus
+from scenesynth.cli.exclude import exclude
+from scenesynth.cli.finalize import finalize
 from scenesynth.cli.hrtf import hrtf
+from scenesynth.cli.merge import merge
 from scenesynth.cli.preview import preview
 from scenesynth.cli.recipe import recipe
 from scenesynth.cli.render import render
 from scenesynth.cli.rooms import rooms
+from scenesynth.cli.verify import verify
 
 
 def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -57,5 +61,8 @@ def main() -> None:
     """
 
 
-for _command in (render, preview, corpus, recipe, rooms, hrtf, bench):
+for _command in (
+    *(render, preview, corpus, recipe, rooms, hrtf, bench),
+    *(verify, exclude, finalize, merge),
+):
     main.add_command(_command)

@@ -20,6 +20,8 @@ _OURS = (
     "logs",
     "preview",
     "manifest.parquet",
+    "manifest_events.parquet",
+    "selection",
     "extents",
     DATASET_FILE,
 )

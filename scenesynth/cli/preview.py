@@ -130,10 +130,16 @@ def _number_of(dataset: Dataset, index: int) -> int:
     Only the shard that holds it is read: the whole manifest may be large.
     """
     before = 0
-    for commit in dataset.commits:
-        if commit.first <= index < commit.stop and commit.n_usable:
+    for at, commit in enumerate(dataset.commits):
+        if index in dataset.excluded:
+            raise click.UsageError(
+                f"--scene {index}: it is excluded; take that back with `scenesynth exclude "
+                f"{dataset.root} {index} --undo`"
+            )
+        n_usable = dataset.n_usable(at)
+        if commit.first <= index < commit.stop and n_usable:
             # Skipped scenes can only move it towards the front.
-            last = before + min(index - commit.first, commit.n_usable - 1)
+            last = before + min(index - commit.first, n_usable - 1)
             for number in range(last, before - 1, -1):
                 if dataset[number].row["index"] == index:
                     return number
@@ -141,7 +147,7 @@ def _number_of(dataset: Dataset, index: int) -> int:
                 f"--scene {index}: it was skipped when {dataset.root} was rendered, so it holds "
                 f"silence; choose another"
             )
-        before += commit.n_usable
+        before += n_usable
     if index < dataset.n_promised:
         raise click.UsageError(
             f"--scene {index}: not rendered yet; {len(dataset):,} of "

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from scenesynth.scene.recipe_records import Recipe
 
 _HOW_MUCH, _SCENES, _CLIPS = "How much", "What the scenes are", "Clips"
+_AGAIN = "Scenes again"
 _OUTPUT, _WORK = "Output", "How the work is done"
 _MACHINES, _TROUBLE = "On which machines", "When something goes wrong"
 _EXIT_CODES = {"done": DONE, "failed": FAILED, "drained": DRAINED}
@@ -37,6 +38,10 @@ Examples:
 \b
   scenesynth render --recipe everyday --set noise.snr_db=10 --hours 1 --dry-run --out out/b
       What would be made, how large it is and how long it takes, without making it.
+\b
+  scenesynth render --from out/a --format binaural --out out/ears
+  scenesynth render --from out/a --only bad.txt --set noise.snr_db=5 --out out/c
+      The scenes of a dataset again: in another format; some of them, with another ratio.
 \b
   scenesynth render --format foa --hours 1000 --out /shared/a --address auto
       On every core of the Ray cluster that this machine is part of (docs/cluster.md).
@@ -132,6 +137,28 @@ finished dataset. Exit codes: 0 done; 1 some shards could not be rendered; 2 a w
     "corpus; repeats. Built-in clips if not given. A recipe may ask for a NAME.",
 )
 @option(_CLIPS, "--noise", multiple=True, metavar="[NAME=]PATH", help="Clips for noise, likewise.")
+@option(
+    _AGAIN,
+    "--from",
+    "source",
+    metavar="URI",
+    help="Make the scenes of this dataset, or of its manifest.parquet, again: with its formats, "
+    "stems and codec unless others are given. What has the same render key is copied as it is "
+    "stored; the rest is rendered, from the clips of that dataset, given again. --set can change "
+    "what moves nothing and plays nothing else: snr_db, sir_db, snr_reference, mode, "
+    "mixing_time_s, highpass_hz, displacement_m, scattering, doppler, head. --stems none leaves "
+    "stems out. A scene that cannot be rendered is left silent, or stops the run with --on-error "
+    "stop. (docs/store.md)",
+)
+@option(
+    _AGAIN,
+    "--only",
+    multiple=True,
+    metavar="IDS|FILE",
+    help="With --from: these scenes alone. Ids (train-00000017), numbers (17) or ranges (0-99), "
+    "separated by commas; or a file of them, .txt, .csv or .parquet with a column id; repeats.",
+)
+@option(_AGAIN, "--anew", is_flag=True, help="With --from: copy nothing, render everything here.")
 @option(
     _OUTPUT,
     "--out",
@@ -284,6 +311,9 @@ def render(**options: Any) -> None:
     asked = _Asked(**options)
     machines = machines_of(asked)
     plan = _plan(asked)
+    if asked.dry_run and asked.source is not None:
+        click.echo(_report_again(plan, asked))
+        return
     if asked.dry_run:
         from scenesynth.cli.estimate import estimate, report
 
@@ -316,6 +346,14 @@ def _from_failure(context: click.Context, file: str | None) -> None:
     context.exit(DONE)
 
 
+def _report_again(plan: Plan, asked: _Asked) -> str:
+    from scenesynth.cli.again import report
+    from scenesynth.pipeline.again import AgainPlan
+
+    assert isinstance(plan, AgainPlan)
+    return report(plan, asked.as_json)
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Asked:
     """The options of one call."""
@@ -333,6 +371,9 @@ class _Asked:
     seed: int
     sources: tuple[str, ...]
     noise: tuple[str, ...]
+    source: str | None
+    only: tuple[str, ...]
+    anew: bool
     out: str
     shard_scenes: int | None
     codec: str
@@ -355,8 +396,12 @@ class _Asked:
 
 def _plan(asked: _Asked) -> Plan:
     """What is going to be rendered; cheap mistakes are found before clips are indexed."""
+    from scenesynth.cli import again
     from scenesynth.spatial.formats import parse_formats
 
+    if asked.source is not None:
+        return again.plan_of(asked)
+    again.refuse_without_from(asked)
     if asked.hours is not None and asked.scenes is not None:
         raise click.UsageError("--hours and --scenes: give one of the two")
     formats = _names(asked.formats)
@@ -431,7 +476,7 @@ def _run(plan: Plan, asked: _Asked, machines: Machines) -> int:
         shown(Notice(text=note))
     part = machines.part
     n_todo = sum(part is None or part.has(shard) for shard in settled.todo)
-    if n_todo:
+    if n_todo and plan.needs_clips:
         _tell_rejected(plan)
         if machines.address is None:
             ensure_compiled(tell)
@@ -449,6 +494,10 @@ def _run(plan: Plan, asked: _Asked, machines: Machines) -> int:
     if outcome.state == "drained":
         _take_no_more_signals()
     shown.finish(outcome)
+    if plan.specs is not None and not asked.as_json:
+        from scenesynth.cli.again import closing
+
+        tell(closing(plan))
     if outcome.state == "done" and not asked.as_json:
         click.echo(_ending(plan, outcome))
     return _EXIT_CODES[outcome.state]

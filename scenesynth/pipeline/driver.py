@@ -384,6 +384,7 @@ def _jobs(
             shard=shard,
             stop=settled.stop,
             split=plan.split_of(shard),
+            given=plan.specs,
             scene_limit_s=limit_s,
             stage=cluster is not None and cluster.address is not None,
         )

@@ -5,10 +5,12 @@ from __future__ import annotations
 import shlex
 import traceback
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any, Final
 
 from scenesynth.errors import ConfigError, ContentError, StoreError
 from scenesynth.pipeline.events import FailureKind
+from scenesynth.pipeline.given import Given
 from scenesynth.pipeline.pools import ClusterLostError, WorkerDiedError
 from scenesynth.pipeline.shard import (
     SceneDeathError,
@@ -87,6 +89,8 @@ def write_report(job: ShardJob, error: BaseException) -> str:
         "corpora": dict(job.corpora),
         "traceback": "".join(traceback.format_exception(error)),
     }
+    if job.given is not None:
+        body["given"] = asdict(job.given)
     if isinstance(error, SceneFailure):
         body |= {
             "scene": error.scene_id,
@@ -144,6 +148,7 @@ def _job_of(report: str) -> tuple[ShardJob, list[tuple[int, int]]]:
         shard=body["shard"],
         stop=body["stop"],
         split=body["split"],
+        given=Given(**body["given"]) if "given" in body else None,
     )
     if "index" in body:
         return job, [(body["index"], body["attempt"])]

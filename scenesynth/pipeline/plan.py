@@ -19,6 +19,7 @@ from scenesynth.errors import ConfigError, StoreError
 from scenesynth.pipeline.device import choose_backend
 from scenesynth.pipeline.environment import cpu_level, package_versions
 from scenesynth.pipeline.formats import format_of, stored_format
+from scenesynth.pipeline.given import Given
 from scenesynth.records import to_plain
 from scenesynth.scene.recipe_records import Recipe
 from scenesynth.scene.sample import check_corpora, max_samples, scene_count
@@ -78,6 +79,20 @@ class Plan:
     limit: int | None = None
     other_environment: bool = False
     notes: tuple[str, ...] = ()
+
+    @property
+    def specs(self) -> Given | None:
+        """Where the scenes' specs come from if they are not drawn; see `pipeline.again`."""
+        return None
+
+    @property
+    def needs_clips(self) -> bool:
+        """Whether anything is rendered."""
+        return True
+
+    def extend(self) -> int:
+        """See that the dataset promises the scenes; the number that it promises."""
+        return extend_to(self.root, self.scenes, self.info, limit=self.limit)
 
     @property
     def stop(self) -> int:
@@ -239,7 +254,7 @@ def settle(plan: Plan) -> Settled:
             raise
         # Another job has created the dataset between two looks at the folder.
         create_or_open(plan.root, plan.info, other_environment=plan.other_environment)
-    stop = extend_to(plan.root, plan.scenes, plan.info, limit=plan.limit)
+    stop = plan.extend()
     committed = set(list_commits(plan.root))
     todo = tuple(k for k in range(shard_count(plan.info, stop)) if k not in committed)
     notes = (*plan.notes, *_notes(plan, before, stop, len(committed)))

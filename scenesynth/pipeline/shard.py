@@ -28,6 +28,7 @@ from scenesynth.errors import ClipError, ConfigError, ContentError, StoreError
 from scenesynth.pipeline.child import NODE_VARIABLE, Place
 from scenesynth.pipeline.environment import package_versions
 from scenesynth.pipeline.formats import format_of
+from scenesynth.pipeline.given import Given
 from scenesynth.pipeline.staging import staged
 from scenesynth.render.memory import keep_freed_memory
 from scenesynth.render.renderer import render_scene
@@ -54,6 +55,7 @@ class ShardJob:
         corpora: descriptor from which a process opens the corpora.
         stop: scenes that the dataset promises.
         split: the split of the shard's scenes.
+        given: where their specs come from, if they are not drawn.
         scene_limit_s: how long one scene may take where a worker is watched.
         stage: whether packs are copied to the machine that renders (see `staging`).
     """
@@ -65,6 +67,7 @@ class ShardJob:
     shard: int
     stop: int
     split: str
+    given: Given | None = None
     scene_limit_s: float = 300.0
     stage: bool = False
 
@@ -154,11 +157,15 @@ def clip_file(corpora: Corpora, ref: ClipRef) -> tuple[Path, Path]:
 
 
 def make_scene(job: ShardJob, index: int, attempt: int) -> Scene:
-    """Sample and render scene `index` of a job.
+    """Sample and render scene `index` of a job; or copy it, where its spec is given.
 
     Raises:
         ContentError: this draw cannot be used.
     """
+    if job.given is not None:
+        return job.given.scene(
+            job.root, job.info, job.stop, index, lambda: Blaming(corpora_of(job))
+        )
     spec = sample(job, index, attempt)
     with stage("render"):
         corpora = Blaming(corpora_of(job))
@@ -167,11 +174,13 @@ def make_scene(job: ShardJob, index: int, attempt: int) -> Scene:
 
 
 def sample(job: ShardJob, index: int, attempt: int) -> SceneSpec:
-    """Spec of a scene of a job.
+    """Spec of a scene of a job, drawn or given.
 
     Raises:
         ContentError: this draw cannot be made.
     """
+    if job.given is not None:
+        return job.given.spec(job.root, job.stop, index)
     with stage("sample"):
         return sample_scene(
             job.recipe,
@@ -220,6 +229,7 @@ def render_shard(
         "redraws": len(redraws.reasons),
         "redraw_reasons": redraws.reasons[:_LOGGED_REDRAWS],
         "bad_clips": redraws.bad_clips,
+        **({} if job.given is None else {"copied": writer.copied}),
         "host": platform.node(),
         "node": os.environ.get(NODE_VARIABLE) or platform.node(),
         "pid": os.getpid(),
@@ -292,11 +302,15 @@ def _scene_error(job: ShardJob, index: int, attempt: int, why: object) -> SceneE
 
 def scene_id(job: ShardJob, index: int) -> str:
     """Name of a scene of a job."""
+    if job.given is not None:
+        return str(job.given.row(job.root, job.stop, index)["id"])
     return f"{job.split}-{index:08d}"
 
 
 def _labelled(scene: Scene, job: ShardJob, attempt: int) -> Scene:
     """The scene with the columns that only a dataset knows."""
+    if job.given is not None:
+        attempt = scene.row["attempt"]
     number = {name: n for n, name in enumerate(job.info.classes)}
     events = tuple(
         {**event, "class_ids": [number[label] for label in event["labels"] if label in number]}
@@ -307,6 +321,9 @@ def _labelled(scene: Scene, job: ShardJob, attempt: int) -> Scene:
 
 def _skip(writer: ShardWriter, job: ShardJob, index: int, attempt: int) -> None:
     row = {"id": scene_id(job, index), "split": job.split, "attempt": attempt}
+    if job.given is not None:
+        old = job.given.row(job.root, job.stop, index)
+        row = {name: old[name] for name in row}
     writer.add_skipped({**row, "recipe": job.recipe.name})
 
 

@@ -119,7 +119,7 @@ def scene_row(
         "listener_position_m": list(spec.listener[0].position_m),
         "listener_quaternion": list(_orientation(spec.listener[0])),
         "listener_trajectory": _trajectory(spec.listener),
-        "head": _head(spec, layout),
+        "head": head_name(spec, layout.formats),
     }
     for item in layout.formats:
         rows = layout.rows[item.name]
@@ -225,9 +225,9 @@ def _seen(vector: NDArray[np.float64]) -> tuple[float, float, float]:
     return *azimuth_elevation((x, y, z)), math.hypot(x, y, z)
 
 
-def _head(spec: SceneSpec, layout: Layout) -> str | None:
+def head_name(spec: SceneSpec, formats: Sequence[Format]) -> str | None:
     """Whose ears a scene is heard with, where it is heard with ears."""
-    if all(item.kind != "binaural" for item in layout.formats):
+    if all(item.kind != "binaural" for item in formats):
         return None
     return DEFAULT_HEAD if spec.head is None else spec.head.id
 

@@ -192,7 +192,7 @@ def check_audio_object(data: bytes, n_scenes: int, info: DatasetInfo) -> None:
         offset, length = (int(value) for value in index[scene, chunk])
         if offset + length > len(data) - size:
             raise CorruptShardError(f"chunk {chunk} of scene {scene} of the shard is absent")
-        _check_sum(data[offset : offset + length], f"chunk {chunk} of scene {scene} of the shard")
+        check_chunk(data[offset : offset + length], scene, chunk)
 
 
 def index_bytes(info: DatasetInfo) -> int:
@@ -212,6 +212,15 @@ def parse_index(data: bytes, info: DatasetInfo) -> NDArray[np.uint64]:
     return np.frombuffer(data[:-_CRC_BYTES], dtype="<u8").reshape(
         info.shard_scenes, info.n_chunks, 2
     )
+
+
+def check_chunk(data: bytes, scene: int, chunk: int) -> None:
+    """Check a chunk of an audio object by its checksum.
+
+    Raises:
+        CorruptShardError: saying what is wrong, without naming the file.
+    """
+    _check_sum(data, f"chunk {chunk} of scene {scene} of the shard")
 
 
 def decode_chunk(data: bytes, array: StoredArray, info: DatasetInfo) -> NDArray[Any]:

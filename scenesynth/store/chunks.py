@@ -49,11 +49,11 @@ def read_samples(
         CorruptShardError: saying what is wrong, without naming the file.
     """
     wanted = index[: max(1, -(-n_samples // info.chunk_samples))]
-    chunks = [decode_chunk(data, array, info) for data in _read_chunks(place, key, wanted)]
+    chunks = [decode_chunk(data, array, info) for data in read_chunks(place, key, wanted)]
     return np.concatenate(chunks, axis=-1)[..., :n_samples]
 
 
-def _read_chunks(place: Place, key: str, index: NDArray[np.uint64]) -> Iterator[bytes]:
+def read_chunks(place: Place, key: str, index: NDArray[np.uint64]) -> Iterator[bytes]:
     """Bytes of chunks, one request for all that lie side by side."""
     if (index == ABSENT).any():
         raise CorruptShardError("a chunk is absent")

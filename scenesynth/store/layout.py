@@ -155,6 +155,8 @@ class DatasetInfo:
         corpora: digest, licences and size of each corpus, by name.
         classes: names of the event classes; `class_ids` index this list.
         stems: what is stored beside the audio; None for nothing.
+        came_from: of which dataset these are scenes again, and what was changed; None for scenes
+            that were drawn.
     """
 
     recipe: Mapping[str, Any]
@@ -173,6 +175,7 @@ class DatasetInfo:
     corpora: Mapping[str, Any]
     classes: tuple[str, ...]
     stems: StoredStems | None = None
+    came_from: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         for name in ("sample_rate", "max_samples", "shard_scenes"):
@@ -208,12 +211,14 @@ class DatasetInfo:
         return -(-self.max_samples // self.chunk_samples)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, with the schema version; without stems there is no word of them."""
+        """Plain data, with the schema version; no word of stems or an origin if there is none."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         plain["formats"] = [to_plain(f) for f in self.formats]
-        del plain["stems"]
+        del plain["stems"], plain["came_from"]
         if self.stems is not None:
             plain["stems"] = to_plain(self.stems)
+        if self.came_from is not None:
+            plain["came_from"] = dict(self.came_from)
         plain["classes"] = list(self.classes)
         # Through JSON, so that a recipe's tuples equal the lists that are read back.
         return dict(json.loads(json.dumps({"schema": SCHEMA_VERSION, **plain}, allow_nan=False)))
@@ -226,7 +231,7 @@ class DatasetInfo:
             StoreError: unknown or missing keys, or values that make no dataset.
         """
         known = {f.name for f in fields(cls)} | {"schema"}
-        if odd := sorted((known ^ set(data)) - {"stems"}):
+        if odd := sorted((known ^ set(data)) - {"stems", "came_from"}):
             raise StoreError(f"{path}: unknown or missing key {odd[0]!r}; this is not a dataset")
         plain = {key: value for key, value in data.items() if key != "schema"}
         plain["formats"] = tuple(from_plain(StoredFormat, f, "formats") for f in plain["formats"])
@@ -340,6 +345,21 @@ def commit_key(shard: int) -> str:
 def failure_key(shard: int) -> str:
     """Where the report on a parked shard lies inside the dataset."""
     return f"{FAILURES}/{shard}.json"
+
+
+def selection_key(number: int) -> str:
+    """Where the scenes of extent `number` are listed, of a dataset made from another."""
+    return f"selection/{number}.parquet"
+
+
+def shard_keys(info: DatasetInfo, shard: int) -> list[str]:
+    """Paths of all files of a shard inside the dataset, its commit record aside."""
+    arrays = info.arrays
+    return [
+        *(audio_key(array.name, shard, len(array.axes)) for array in arrays),
+        *(gain_key(array.name, shard) for array in arrays),
+        *(table_key(table, shard) for table in ("scenes", "events")),
+    ]
 
 
 def audio_key(name: str, shard: int, n_axes: int = 1) -> str:

@@ -18,7 +18,7 @@ import shlex
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +72,16 @@ class LocalPlace:
         """Put `data` under a key, whole at any instant, whatever was there."""
         replace(self.path / key, data)
 
+    def replace_by(self, key: str, write: Callable[[Path], None]) -> None:
+        """Put what `write` writes to a file under a key, whole at any instant."""
+        path = self.path / key
+        tmp = path.with_name(f"{_TMP_PREFIX}{uuid.uuid4().hex}")
+        try:
+            write(tmp)
+            tmp.replace(path)
+        finally:
+            tmp.unlink(missing_ok=True)
+
     def read(self, key: str) -> bytes:
         """Bytes of a key."""
         return (self.path / key).read_bytes()
@@ -95,7 +105,18 @@ class LocalPlace:
 
     def list(self, folder: str = "") -> tuple[str, ...]:
         """All keys in a folder and the folders below, sorted."""
-        found = []
+        return tuple(sorted(key for key, _ in self._walk(folder)))
+
+    def sizes(self, folder: str = "") -> dict[str, int]:
+        """Bytes of all keys in a folder and the folders below, sorted by key."""
+        found = {}
+        for key, entry in self._walk(folder):
+            with suppress(FileNotFoundError):
+                found[key] = entry.stat().st_size
+        return dict(sorted(found.items()))
+
+    def _walk(self, folder: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+        """Files in a folder and below, without temporary ones."""
         left = [(self.path / folder, f"{folder}/" if folder else "")]
         while left:
             inside, prefix = left.pop()
@@ -103,12 +124,11 @@ class LocalPlace:
                 if entry.is_dir(follow_symlinks=False):
                     left.append((Path(entry.path), f"{prefix}{entry.name}/"))
                 elif not is_temporary(entry.name):
-                    found.append(prefix + entry.name)
-        return tuple(sorted(found))
+                    yield prefix + entry.name, entry
 
     def total_size(self) -> int:
         """Bytes of all keys."""
-        return sum(self.size(key) for key in self.list())
+        return sum(self.sizes().values())
 
     def names(self) -> tuple[str, ...]:
         """Names of the files and folders at the top, sorted."""

@@ -175,11 +175,11 @@ class ObjectPlace:
 
     def list(self, folder: str = "") -> tuple[str, ...]:
         """All keys in a folder and the folders below, sorted."""
-        return tuple(sorted(self._sizes(folder)))
+        return tuple(sorted(self.sizes(folder)))
 
     def total_size(self) -> int:
         """Bytes of all keys."""
-        return sum(self._sizes("").values())
+        return sum(self.sizes().values())
 
     def names(self) -> tuple[str, ...]:
         """Names of the objects and folders at the top, sorted.
@@ -232,7 +232,8 @@ class ObjectPlace:
         settings = tuple(sorted(item for item in os.environ.items() if item[0].startswith(prefix)))
         return _opened(self.uri, writing, settings)
 
-    def _sizes(self, folder: str) -> dict[str, int]:
+    def sizes(self, folder: str = "") -> dict[str, int]:
+        """Bytes of all keys in a folder and the folders below."""
         with self._told(folder, "list"):
             chunks = self._store().list(folder or None, chunk_size=1000)
             return {item["path"]: int(item["size"]) for chunk in chunks for item in chunk}

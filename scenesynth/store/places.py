@@ -63,6 +63,9 @@ class Place(Protocol):
     def list(self, folder: str = "") -> tuple[str, ...]:
         """All keys in a folder and the folders below, sorted."""
 
+    def sizes(self, folder: str = "") -> dict[str, int]:
+        """Bytes of all keys in a folder and the folders below; from a single listing."""
+
     def total_size(self) -> int:
         """Bytes of all keys."""
 

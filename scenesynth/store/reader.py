@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from scenesynth.errors import CorruptShardError, StoreError
+from scenesynth.store import manifest
 from scenesynth.store.arrays import (
     CODECS,
     array_metadata,
@@ -33,6 +34,7 @@ from scenesynth.store.arrays import (
 )
 from scenesynth.store.chunks import read_index, read_samples
 from scenesynth.store.commit import Commit, read_commits, record_of
+from scenesynth.store.exclude import read_excluded
 from scenesynth.store.layout import (
     ZARR_GROUP,
     DatasetInfo,
@@ -68,17 +70,26 @@ class _ShardTables:
 class Dataset:
     """Committed scenes, by number: `len(ds)`, `ds[i]`, and the tables `ds.scenes`, `ds.events`.
 
-    Skipped scenes and parked shards are left out, so `ds[i]` is row `i` of `ds.scenes`. Its place
-    in the arrays of `ds.audio` is the column `index`.
+    Skipped and excluded scenes and parked shards are left out, so `ds[i]` is row `i` of
+    `ds.scenes`. Its place in the arrays of `ds.audio` is the column `index`.
     """
 
-    def __init__(self, root: Address) -> None:
+    def __init__(self, root: Address, *, excluded: bool = False) -> None:
+        """Open the dataset in `root`.
+
+        Args:
+            excluded: whether scenes that the user has excluded are there nevertheless.
+        """
         self.root = root
         self.place: Place = place_of(root)
         self.info: DatasetInfo = read_info(self.place)
         self.n_promised: int = n_scenes(self.place)
         self.commits: tuple[Commit, ...] = tuple(_checked_commits(self.place, self.n_promised))
-        self._stops = list(accumulate(commit.n_usable for commit in self.commits))
+        self.excluded: Mapping[int, str] = read_excluded(self.place)
+        self.with_excluded = excluded
+        self._dropped = frozenset() if excluded else frozenset(self.excluded)
+        self._usable = _usable(self.commits, self._dropped, self.info.shard_scenes)
+        self._stops = list(accumulate(self._usable))
         self._shard_tables = lru_cache(maxsize=_CACHED_SHARDS)(self._read_shard_tables)
         self._index = lru_cache(maxsize=_CACHED_INDICES)(self._read_index)
         self._check_array = cache(self._read_metadata)
@@ -138,7 +149,7 @@ class Dataset:
         return (self[number] for number in range(len(self)))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (Dataset, (self.root,))
+        return (_open, (self.root, self.with_excluded))
 
     def __repr__(self) -> str:
         formats = ", ".join(self.formats)
@@ -177,7 +188,8 @@ class Dataset:
     @cached_property
     def scenes(self) -> pa.Table:
         """A row for each usable scene, in order."""
-        return self._all_scenes.filter(pc.equal(self._all_scenes["status"], STATUS_OK))
+        usable = pc.equal(self._all_scenes["status"], STATUS_OK)
+        return self._kept(self._all_scenes.filter(usable))
 
     @cached_property
     def skipped(self) -> pa.Table:
@@ -187,7 +199,7 @@ class Dataset:
     @cached_property
     def events(self) -> pa.Table:
         """A row for each event of the usable scenes, in order."""
-        return self._merged("events", events_schema())
+        return self._kept(self._merged("events"))
 
     @cached_property
     def audio(self) -> Mapping[str, zarr.Array[Any]]:
@@ -219,24 +231,61 @@ class Dataset:
 
     @cached_property
     def _all_scenes(self) -> pa.Table:
-        return self._merged("scenes", scenes_schema(self.formats))
+        return self._merged("scenes")
 
-    def _merged(self, table: str, schema: pa.Schema) -> pa.Table:
-        whole = [commit for commit in self.commits if commit.status == "ok"]
-        return pa.concat_tables(
-            [schema.empty_table(), *self._parts(table, whole)], promote_options="default"
-        )
+    def table(self, name: str, columns: Sequence[str]) -> pa.Table:
+        """Some columns of the table "scenes" or "events", skipped scenes included.
 
-    def _part(self, table: str, commit: Commit) -> pa.Table:
-        (part,) = self._parts(table, [commit])
+        Cheaper than all columns: the specs are most of a table. A `manifest.parquet` that fits
+        the commits is read in place of the parts.
+        """
+        asked = list(dict.fromkeys([*columns, "index"]))
+        return self._kept(self._merged(name, asked)).select(list(columns))
+
+    def schema(self, table: str) -> pa.Schema:
+        """Columns of the table "scenes" or "events"."""
+        return scenes_schema(self.formats) if table == "scenes" else events_schema()
+
+    def part(self, table: str, commit: Commit) -> pa.Table:
+        """A committed shard's part of the table "scenes" or "events".
+
+        Raises:
+            CorruptShardError: it is missing, or not what was committed.
+        """
+        (part,) = self.parts(table, [commit])
         return part
 
-    def _parts(self, table: str, commits: Sequence[Commit]) -> Iterator[pa.Table]:
+    def n_usable(self, at: int) -> int:
+        """Scenes that are there of commit number `at`."""
+        return self._usable[at]
+
+    def _merged(self, table: str, columns: Sequence[str] | None = None) -> pa.Table:
+        if (cached := manifest.read_cached(self, table, columns)) is not None:
+            return cached
+        whole = [commit for commit in self.commits if commit.status == "ok"]
+        empty = self.schema(table).empty_table()
+        if columns is not None:
+            empty = empty.select(columns)
+        return pa.concat_tables(
+            [empty, *self.parts(table, whole, columns)], promote_options="default"
+        )
+
+    def _kept(self, table: pa.Table) -> pa.Table:
+        """The rows of a table without those of excluded scenes."""
+        if not self._dropped:
+            return table
+        gone = pa.array(sorted(self._dropped), pa.int64())
+        return table.filter(pc.invert(pc.is_in(table["index"], gone)))
+
+    def parts(
+        self, table: str, commits: Sequence[Commit], columns: Sequence[str] | None = None
+    ) -> Iterator[pa.Table]:
+        """The parts of several shards, each as `part`, in their order; or some columns of them."""
         keys = [table_key(table, commit.shard) for commit in commits]
         data = self.place.read_all(keys)
         for commit, key in zip(commits, keys, strict=True):
             checked = self._committed(commit, key, lambda: next(data))
-            yield pq.read_table(pa.BufferReader(checked))
+            yield pq.read_table(pa.BufferReader(checked), columns=columns)
 
     def _locate(self, number: int) -> tuple[int, int]:
         """Which commit holds usable scene `number`, and its place among that shard's usable."""
@@ -245,16 +294,18 @@ class Dataset:
         if not 0 <= wanted < length:
             raise IndexError(f"scene {number}: {self.place} holds {length} usable scenes")
         at = bisect_right(self._stops, wanted)
-        return at, wanted - (self._stops[at] - self.commits[at].n_usable)
+        return at, wanted - (self._stops[at] - self._usable[at])
 
     def _read_shard_tables(self, at: int) -> _ShardTables:
         commit = self.commits[at]
-        rows = self._part("scenes", commit).to_pylist()
+        rows = self.part("scenes", commit).to_pylist()
         events: dict[int, list[dict[str, Any]]] = {}
-        for event in self._part("events", commit).to_pylist():
+        for event in self.part("events", commit).to_pylist():
             events.setdefault(event["index"], []).append(event)
         gains = {fmt.name: self._gains(fmt, commit) for fmt in self.info.formats}
-        usable = [row for row in rows if row["status"] == STATUS_OK]
+        usable = [
+            row for row in rows if row["status"] == STATUS_OK and row["index"] not in self._dropped
+        ]
         return _ShardTables(rows=usable, events=events, gains=gains)
 
     def _gains(self, array: StoredArray, commit: Commit) -> NDArray[np.float32]:
@@ -339,16 +390,40 @@ class Dataset:
         )
 
 
-def open_dataset(uri: Address) -> Dataset:
+def open_dataset(uri: Address, *, excluded: bool = False) -> Dataset:
     """Open the dataset in a folder, or under a prefix of an object store (s3://BUCKET/PREFIX).
 
     It may still be rendering.
+
+    Args:
+        uri: where it is.
+        excluded: whether scenes that `scenesynth exclude` dropped are there nevertheless.
 
     Raises:
         StoreError: no dataset there, one of a newer schema, or a store that refuses.
         CorruptShardError: its identity or a commit record is damaged.
     """
-    return Dataset(address_of(uri))
+    return Dataset(address_of(uri), excluded=excluded)
+
+
+def _open(root: Address, excluded: bool) -> Dataset:
+    return Dataset(root, excluded=excluded)
+
+
+def _usable(commits: Sequence[Commit], dropped: frozenset[int], shard_scenes: int) -> list[int]:
+    """Scenes of each commit that are there."""
+    gone: dict[int, set[int]] = {}
+    for index in dropped:
+        gone.setdefault(index // shard_scenes, set()).add(index)
+    return [
+        commit.n_usable
+        - sum(
+            commit.first <= index < commit.stop
+            for index in gone.get(commit.shard, set()) - set(commit.skipped)
+        )
+        * (commit.status == "ok")
+        for commit in commits
+    ]
 
 
 def _why(error: Exception) -> str:

@@ -137,6 +137,8 @@ class Scene:
         stems_by_format: stems by format and kind, float32 [slots, channels, samples]; the column
             `stem` of an event is its slot. Noise has one slot.
         dry: what each slot's emitter plays, float32 [slots, samples]; None where not asked for.
+        encoded: arrays of a dataset (`foa`, `foa/stems/late`) that are there as encoded bytes, in
+            place of samples; see `scenesynth.store.copies`.
     """
 
     spec_json: str
@@ -146,6 +148,7 @@ class Scene:
     events: tuple[Mapping[str, Any], ...]
     stems_by_format: Mapping[str, Mapping[str, NDArray[np.float32]]] = field(default_factory=dict)
     dry: NDArray[np.float32] | None = None
+    encoded: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def id(self) -> str:

@@ -118,7 +118,7 @@ def extend_to(root: Root, scenes: int, info: DatasetInfo, *, limit: int | None =
             stop = scenes if have == 0 and scenes < size else min(rounded, limit or rounded)
             extent = {"schema": SCHEMA_VERSION, "first": have, "stop": stop}
             place.put_once(extent_key(len(read_extents(place))), seal(extent))
-        _write_metadata(place, info, have)
+        write_metadata(place, info, have)
     return have
 
 
@@ -141,6 +141,8 @@ class ShardWriter:
         self._events: list[dict[str, Any]] = []
         self._skipped: list[int] = []
         self._n_samples = 0
+        self.copied = 0
+        """Scenes that came encoded as a whole."""
 
     def add(self, scene: Scene) -> None:
         """Encode the next scene.
@@ -151,12 +153,16 @@ class ShardWriter:
         index = self.first + len(self._rows)
         if scene.sample_rate != self.info.sample_rate:
             raise ValueError(f"sample_rate = {scene.sample_rate}; must be {self.info.sample_rate}")
-        if missing := set(self.info.format_names) - set(scene.audio_by_format):
+        if missing := {*self.info.format_names} - {*scene.audio_by_format, *scene.encoded}:
             raise ValueError(f"scene {index} lacks the formats {', '.join(sorted(missing))}")
         row = {**scene.row, "index": index, "status": STATUS_OK}
         for array in self.info.arrays:
-            self._append(array, encode_scene(rows_of(scene, array), array, self.info), row)
+            encoded = scene.encoded.get(array.name)
+            if encoded is None:
+                encoded = encode_scene(rows_of(scene, array), array, self.info)
+            self._append(array, encoded, row)
         self._rows.append(row)
+        self.copied += len(scene.encoded) == len(self.info.arrays)
         self._n_samples += row["n_samples"]
         self._events += [
             {**event, "scene": row["id"], "index": index, "event": number}
@@ -314,25 +320,26 @@ def _refuse_other_run(place: Place, info: DatasetInfo, other_environment: bool) 
     arguments = {k: v for k, v in found.items() if k not in environment}
     if arguments:
         raise StoreError(
-            f"{place}: holds a dataset made with other arguments:\n{_listing(arguments)}\n"
+            f"{place}: holds a dataset made with other arguments:\n{listing(arguments)}\n"
             f"Give the arguments of that run to resume it, or another --out, or --overwrite to "
             f"delete what is there"
         )
     if environment and not other_environment:
         raise StoreError(
             f"{place}: was begun in another environment, where the same scene may differ by "
-            f"rounding:\n{_listing(environment)}\n"
+            f"rounding:\n{listing(environment)}\n"
             f"Resume there, or allow the mixture explicitly, or give another --out"
         )
 
 
-def _listing(found: Mapping[str, tuple[Any, Any]]) -> str:
+def listing(found: Mapping[str, tuple[Any, Any]], there: str = "there", here: str = "here") -> str:
+    """Differences between two identities for people, a line each."""
     lines = []
     for name, pair in found.items():
-        there, here = (json.dumps(value, ensure_ascii=False) for value in pair)
-        unlike = (n for n, (a, b) in enumerate(zip(there, here, strict=False)) if a != b)
-        alike = next(unlike, min(len(there), len(here)))
-        lines.append(f"  {name}: there {_short(there, alike)}, here {_short(here, alike)}")
+        one, other = (json.dumps(value, ensure_ascii=False) for value in pair)
+        unlike = (n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
+        alike = next(unlike, min(len(one), len(other)))
+        lines.append(f"  {name}: {there} {_short(one, alike)}, {here} {_short(other, alike)}")
     return "\n".join(lines)
 
 
@@ -371,15 +378,22 @@ def _refuse_foreign_folder(place: Place) -> None:
         )
 
 
-def _write_metadata(place: Place, info: DatasetInfo, scenes: int) -> None:
-    """Zarr metadata as identity and extents dictate; derived, so it is written over."""
+def zarr_metadata(info: DatasetInfo, scenes: int) -> dict[str, bytes]:
+    """Zarr metadata as identity and extents dictate, by key."""
     documents = {_joined(name): document for name, document in group_metadata(info).items()}
     for array in info.arrays:
         documents[_joined(array.name, "audio")] = array_metadata(array, info, scenes)
         documents[_joined(array.name, "gain")] = gain_metadata(info, scenes)
-    for folder, document in documents.items():
-        key = f"{folder}/zarr.json"
-        data = (json.dumps(document, indent=1) + "\n").encode()
+    return {
+        f"{folder}/zarr.json": (json.dumps(document, indent=1) + "\n").encode()
+        for folder, document in documents.items()
+    }
+
+
+def write_metadata(root: Root, info: DatasetInfo, scenes: int) -> None:
+    """Write that metadata; it is derived, so it is written over."""
+    place = place_of(root)
+    for key, data in zarr_metadata(info, scenes).items():
         if not place.exists(key) or place.read(key) != data:
             place.replace(key, data)
 

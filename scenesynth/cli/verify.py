@@ -1,0 +1,230 @@
+"""`scenesynth verify`: is a dataset what it says it is?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from scenesynth.cli.app import DONE, FAILED, Sectioned, option, plural, tell
+from scenesynth.cli.live import Counter
+
+if TYPE_CHECKING:
+    from scenesynth.pipeline.recheck import Rechecked
+    from scenesynth.store.places import Address
+    from scenesynth.store.verify import Verified
+
+_DEPTH, _CLIPS, _OUTCOME = "How deep to look", "Clips, for --sample", "What to do"
+
+
+@click.command(
+    short_help="Check a dataset, repair it, render samples of it again.",
+    cls=Sectioned,
+    epilog="""\b
+Examples:
+  scenesynth verify out/mine                    presence and size of every file: seconds
+  scenesynth verify out/mine --deep             every byte, against hashes and checksums
+  scenesynth verify out/mine --deep --repair    and takes damaged shards away, to be made anew
+  scenesynth verify out/mine --sample 8 --sources clips/ --noise ambience/
+      Renders eight scenes again: the same spec? the same bytes? within -80 dB?
+\b
+Exit codes: 0 all is well; 1 something is not, each named; 2 not a dataset.
+""",
+)
+@click.argument("uri", metavar="URI")
+@option(
+    _DEPTH,
+    "--deep",
+    is_flag=True,
+    help="Read all files: their hashes, the checksum of every chunk and page, and whether tables "
+    "and gains are of the scenes that they should be of.",
+)
+@option(
+    _DEPTH,
+    "--sample",
+    type=click.IntRange(min=1),
+    metavar="K",
+    help="Also render K scenes again, drawn at random, and compare.",
+)
+@option(
+    _DEPTH,
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Seed of --sample; another one draws other scenes.",
+)
+@option(
+    _CLIPS,
+    "--sources",
+    multiple=True,
+    metavar="[NAME=]PATH",
+    help="As given to `scenesynth render` for this dataset; built-in clips if not given.",
+)
+@option(_CLIPS, "--noise", multiple=True, metavar="[NAME=]PATH", help="Likewise.")
+@option(
+    _OUTCOME,
+    "--repair",
+    is_flag=True,
+    help="Delete commit and files of damaged shards, after asking, and nothing else; the "
+    "`scenesynth render` command of the dataset then makes them again, with the same bytes.",
+)
+@option(_OUTCOME, "--yes", is_flag=True, help="Answer yes to questions.")
+@option(_OUTCOME, "--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+def verify(
+    uri: str,
+    deep: bool,
+    sample: int | None,
+    seed: int,
+    sources: tuple[str, ...],
+    noise: tuple[str, ...],
+    repair: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Check that the dataset URI is whole, and is what it says it is.
+
+    Looked at are the identity, the extents, every commit and the files it names, the Zarr
+    metadata, and whether there is anything else in the folder. A dataset that is still being
+    rendered can be checked, too.
+    """
+    from scenesynth.store.places import address_of
+    from scenesynth.store.verify import verify as look
+
+    root = address_of(uri)
+    found = look(root, deep=deep)
+    rechecked = [] if sample is None else _sample(root, found, sample, seed, sources, noise)
+    bad = _bad(root, rechecked) if rechecked else []
+    if as_json:
+        click.echo(json.dumps(_plain(found, rechecked, bad)))
+    else:
+        _tell(root, found, rechecked, bad)
+    if repair and found.repairable:
+        _repair(root, found, yes, as_json)
+    raise SystemExit(FAILED if found.findings or bad else DONE)
+
+
+def _sample(
+    root: Address,
+    found: Verified,
+    count: int,
+    seed: int,
+    sources: Sequence[str],
+    noise: Sequence[str],
+) -> list[Rechecked]:
+    if found.findings:
+        tell("not rendering samples: see to the findings first")
+        return []
+    from scenesynth.corpus.corpora import Corpora
+    from scenesynth.pipeline.recheck import recheck
+    from scenesynth.render.compile import ensure_compiled
+    from scenesynth.store.reader import open_dataset
+
+    ensure_compiled(tell)
+    with Counter() as progress:
+        corpora = Corpora.open(sources, noise, progress=progress)
+    return list(recheck(open_dataset(root), corpora, count, seed=seed))
+
+
+def _bad(root: Address, rechecked: Sequence[Rechecked]) -> list[str]:
+    """What is wrong with scenes that were rendered again, a line each."""
+    from scenesynth.pipeline.recheck import TOLERANCE_DB, same_environment
+    from scenesynth.store.layout import read_info
+
+    same = same_environment(read_info(root))
+    lines = []
+    for item in rechecked:
+        if item.why:
+            lines.append(f"{item.scene}: cannot be rendered: {item.why}")
+        elif not item.within_tolerance:
+            lines.append(
+                f"{item.scene}: differs by {item.worst_db:.0f} dB from what its spec gives; at "
+                f"most {TOLERANCE_DB:.0f} dB are allowed"
+            )
+        elif same and not item.bytes_equal:
+            lines.append(
+                f"{item.scene}: has other bytes than its spec gives, though this is the recorded "
+                f"environment (difference {item.worst_db:.0f} dB)"
+            )
+        if not item.spec_equal:
+            lines.append(f"{item.scene}: its spec is not what recipe, seed and clips give")
+    return lines
+
+
+def _tell(
+    root: Address, found: Verified, rechecked: Sequence[Rechecked], bad: Sequence[str]
+) -> None:
+    from scenesynth.pipeline.progress import format_bytes
+    from scenesynth.pipeline.recheck import same_environment
+    from scenesynth.store.layout import read_info
+
+    for finding in found.findings:
+        click.echo(f"  {finding}")
+    for line in bad:
+        click.echo(f"  {line}")
+    checked = (
+        f"{plural(found.shards, 'shard')} of {found.promised_shards:,}, "
+        f"{format_bytes(found.n_bytes)}, "
+        + ("every byte read" if found.read_bytes else "presence and sizes; --deep reads them")
+    )
+    if found.parked:
+        checked += f"; {found.parked:,} parked"
+    if found.leftovers:
+        checked += f"; {plural(found.leftovers, 'file')} of shards that are not finished"
+    click.echo(f"{root}: {checked}")
+    if rechecked:
+        where = "the recorded" if same_environment(read_info(root)) else "another"
+        click.echo(
+            f"rendered {plural(len(rechecked), 'scene')} again, in {where} environment: "
+            f"{sum(r.spec_equal for r in rechecked)} with the same spec, "
+            f"{sum(r.bytes_equal for r in rechecked)} with the same bytes, "
+            f"{sum(r.within_tolerance for r in rechecked)} within -80 dB"
+        )
+    n_bad = len(found.findings) + len(bad)
+    click.echo(f"{plural(n_bad, 'finding')}" if n_bad else "all is well")
+    if found.damaged_shards:
+        click.echo(
+            f"{plural(len(found.damaged_shards), 'shard')} can be made again: scenesynth verify "
+            f"{root} --deep --repair, then the `scenesynth render` command of this dataset"
+        )
+
+
+def _plain(found: Verified, rechecked: Sequence[Rechecked], bad: Sequence[str]) -> dict[str, Any]:
+    counts = ("shards", "parked", "promised_shards", "n_bytes", "read_bytes", "leftovers")
+    return {
+        **{name: getattr(found, name) for name in counts},
+        "findings": [{"file": f.key, "shard": f.shard, "why": f.why} for f in found.findings],
+        "damaged_shards": list(found.damaged_shards),
+        "samples": [
+            {
+                "scene": item.scene,
+                "spec_equal": item.spec_equal,
+                "bytes_equal": item.bytes_equal,
+                "within_tolerance": item.within_tolerance,
+            }
+            for item in rechecked
+        ],
+        "sample_findings": list(bad),
+    }
+
+
+def _repair(root: Address, found: Verified, yes: bool, quiet: bool) -> None:
+    from scenesynth.store.verify import repair
+
+    shards = found.damaged_shards
+    if shards and not yes:
+        names = ", ".join(map(str, shards[:8])) + (", ..." if len(shards) > 8 else "")
+        click.confirm(
+            f"Delete commit and files of {plural(len(shards), 'damaged shard')} ({names})?",
+            abort=True,
+            err=True,
+        )
+    gone = repair(root, found)
+    if not quiet:
+        click.echo(
+            f"{plural(len(gone), 'file')} deleted; give the `scenesynth render` command of this "
+            f"dataset again"
+            if gone
+            else "Zarr metadata written anew"
+        )
