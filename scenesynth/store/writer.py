@@ -281,7 +281,13 @@ def _check_table(data: bytes, schema: pa.Schema) -> None:
     Headers of pages have no checksum. Another version of the library may write other bytes, and
     then only the pages are checked.
     """
-    table = pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
+    # On this thread alone: a table is small, and a process that ends soon should start no pools.
+    table = pq.read_table(
+        pa.BufferReader(data),
+        page_checksum_verification=True,
+        use_threads=False,
+        pre_buffer=False,
+    )
     again = _parquet(table.cast(schema))  # reading adds numbers to fields
     made_by = [pq.read_metadata(pa.BufferReader(part)).created_by for part in (data, again)]
     if made_by[0] == made_by[1] and again != data:
