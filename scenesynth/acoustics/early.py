@@ -126,7 +126,6 @@ def sum_of_early(
     sample_rate: int,
     n_samples: int,
     window: int,
-    delayed: bool = True,
 ) -> NDArray[np.float32]:
     """Every arrival through the response of its direction.
 
@@ -136,21 +135,17 @@ def sum_of_early(
     Args:
         responses: what a direction means to the channels.
         window: even length in samples, half of it before the arrival.
-        delayed: whether arrivals keep their delays; if not, all are at time 0, and the result
-            begins half a window before it.
 
     Returns:
         Shape: [channels, n_samples].
     """
     spectra = arrival_spectra(early, responses, sample_rate=sample_rate, window=window)
-    at = early.delay_s * sample_rate if delayed else np.zeros(len(early.delay_s))
-    pieces, first = arrival_pieces(spectra, at)
+    pieces, first = arrival_pieces(spectra, early.delay_s * sample_rate)
     out = np.zeros((pieces.shape[1], n_samples + window), np.float32)
     for piece, start in zip(pieces, first, strict=True):
         if start < n_samples:
             out[:, start : start + window] += piece
-    shift = window // 2 if delayed else 0  # to time 0 of `out`, which begins half a window early
-    return np.ascontiguousarray(out[:, shift : shift + n_samples])
+    return np.ascontiguousarray(out[:, window // 2 : window // 2 + n_samples])
 
 
 def arrival_spectra(

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from scenesynth.acoustics.engines import receivers_of
 from scenesynth.acoustics.measure import EARLY_S
-from scenesynth.acoustics.project import direct_sound
+from scenesynth.acoustics.project import direct_sounds
 from scenesynth.acoustics.response import Response
 from scenesynth.scene.spec import SceneSpec
 from scenesynth.spatial.formats import Layout
@@ -50,8 +50,8 @@ def parts_of(layout: Layout, spec: SceneSpec, response: Response) -> Parts:
     """The parts of a response in the channels of a layout."""
     if response.early is None:
         return parts_by_time(response.ir, response.direct_delay_s, spec.sample_rate)
-    direct = direct_sound(
-        response.early(),
+    _, (direct,) = direct_sounds(
+        [response.early()],
         receivers_of(layout, spec),
         order=layout.order,
         sample_rate=spec.sample_rate,

@@ -98,44 +98,6 @@ def direct_window(sample_rate: int) -> int:
     return window_length(sample_rate, DIRECT_WINDOW_S)
 
 
-def direct_sound(
-    early: Early,
-    receivers: Sequence[Receiver],
-    *,
-    order: int,
-    sample_rate: int,
-    n_samples: int,
-    highpass_hz: float,
-    delayed: bool = True,
-) -> NDArray[np.float32]:
-    """The direct sound alone in the channels of a layout; see `sum_of_early`.
-
-    Args:
-        order: of the Ambisonic channels.
-
-    Returns:
-        Shape: [(order + 1)^2 + channels of receivers, n_samples].
-    """
-
-    def ambisonics(direction: NDArray[np.float64], window: int) -> NDArray[np.complexfloating]:
-        gains = spherical_harmonics(direction, order).astype(np.complex64)
-        return np.broadcast_to(gains[:, :, None], (*gains.shape, window // 2 + 1))
-
-    window = direct_window(sample_rate)
-    parts = [
-        sum_of_early(
-            early.direct,
-            responses,
-            sample_rate=sample_rate,
-            n_samples=n_samples,
-            window=window,
-            delayed=delayed,
-        )
-        for responses in (ambisonics, *(receiver.responses for receiver in receivers))
-    ]
-    return highpass(np.concatenate(parts), n_samples, highpass_hz, sample_rate)
-
-
 def direct_sounds(
     earlies: Sequence[Early],
     receivers: Sequence[Receiver],
