@@ -23,7 +23,7 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import IO, Final
 
-Place = tuple[int, int] | None
+SceneAt = tuple[int, int] | None
 """Index and attempt of the scene that a worker is at; None outside of any."""
 
 OTHER_LIMIT_S: Final = 3600.0
@@ -63,7 +63,7 @@ class Lost:
 
     why: str
     timed_out: bool
-    place: Place
+    place: SceneAt
     stacks: str
 
 
@@ -88,7 +88,7 @@ class Child:
         )
         theirs.close()
         self._limit_s = OTHER_LIMIT_S
-        self._place: Place = None
+        self._place: SceneAt = None
         self._deadline = 0.0
 
     @property
@@ -108,7 +108,7 @@ class Child:
         with suppress(BrokenPipeError, ConnectionResetError):  # `poll` finds out
             self.connection.send_bytes(task.payload)
 
-    def poll(self, on_step: Callable[[Place], None] = lambda place: None) -> Reply | None:
+    def poll(self, on_step: Callable[[SceneAt], None] = lambda place: None) -> Reply | None:
         """Take in what it has said; the reply once there is one.
 
         A worker that has died, or is over its limit and is killed, is `Lost`.
@@ -138,7 +138,7 @@ class Child:
         self._process.wait()
         self._dump.close()
 
-    def _arrive(self, place: Place) -> None:
+    def _arrive(self, place: SceneAt) -> None:
         self._place = place
         self._deadline = time.monotonic() + self._limit()
 

@@ -19,7 +19,7 @@ from typing import Any, Final, Protocol
 
 from scenesynth.corpus.threads import available_cores
 from scenesynth.errors import ConfigError
-from scenesynth.pipeline.child import Child, Lost, Place, Reply, Task
+from scenesynth.pipeline.child import Child, Lost, Reply, SceneAt, Task
 from scenesynth.pipeline.device import maker_for
 from scenesynth.pipeline.shard import (
     SceneDeathError,
@@ -150,7 +150,7 @@ class _Scenes:
         self._on_scene = on_scene
         self._index: int | None = None
 
-    def __call__(self, place: Place) -> None:
+    def __call__(self, place: SceneAt) -> None:
         index = None if place is None else place[0]
         if self._index is not None and index != self._index:
             self._on_scene()

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from scenesynth.corpus.corpora import Corpora
 from scenesynth.errors import ClipError, ConfigError, ContentError, StoreError
-from scenesynth.pipeline.child import NODE_VARIABLE, Place
+from scenesynth.pipeline.child import NODE_VARIABLE, SceneAt
 from scenesynth.pipeline.environment import package_versions
 from scenesynth.pipeline.formats import format_of
 from scenesynth.pipeline.given import Given
@@ -75,7 +75,7 @@ class ShardJob:
 SceneMaker = Callable[[ShardJob, int, int], Scene]
 """Makes scene `index` at an `attempt`; raises ContentError if that draw cannot be used."""
 
-OnStep = Callable[[Place], None]
+OnStep = Callable[[SceneAt], None]
 """Told index and attempt of a scene before each try, and None once all scenes are made."""
 
 

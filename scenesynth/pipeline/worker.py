@@ -23,7 +23,7 @@ import traceback
 from multiprocessing.connection import Connection
 from typing import Any, Final
 
-from scenesynth.pipeline.child import DUMP_SIGNAL, Place
+from scenesynth.pipeline.child import DUMP_SIGNAL, SceneAt
 from scenesynth.pipeline.device import maker_for
 from scenesynth.pipeline.shard import render_shard
 
@@ -57,7 +57,7 @@ def _reply(payload: bytes, connection: Connection, dump: int) -> tuple[Any, ...]
     try:
         job, maker = pickle.loads(payload)
 
-        def on_step(place: Place) -> None:
+        def on_step(place: SceneAt) -> None:
             connection.send_bytes(b"s" + pickle.dumps(place))
             faulthandler.cancel_dump_traceback_later()
             if place is not None:
