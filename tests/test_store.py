@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from store_helpers import (
 from zarr.storage import MemoryStore
 
 from scenesynth.errors import StoreError
+from scenesynth.store import layout, writer
 from scenesynth.store.arrays import (
     CODECS,
     array_metadata,
@@ -418,3 +420,20 @@ def test_a_difference_far_into_a_long_value_is_shown() -> None:
     assert here.startswith("...x")
     assert here.endswith("...")
     assert listing({"seed": (0, 3)}) == "  seed: there 0, here 3"
+
+
+def test_extents_of_two_jobs_that_begin_at_once_do_not_overlap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = make_info()
+    create_or_open(tmp_path, info)
+    others = [extend_to]
+
+    def read_late(root: Any) -> Any:
+        if others:  # another job extends while this one is about to look
+            others.pop()(tmp_path, 8, info)
+        return layout.read_extents(root)
+
+    monkeypatch.setattr(writer, "read_extents", read_late)
+    assert extend_to(tmp_path, 8, info) == 8
+    assert [(item.first, item.stop) for item in layout.read_extents(tmp_path)] == [(0, 8)]

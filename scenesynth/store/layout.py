@@ -328,7 +328,11 @@ def read_extents(root: Root) -> list[Extent]:
 
 def n_scenes(root: Root) -> int:
     """Scenes that the extents promise, rendered or not."""
-    extents = read_extents(root)
+    return promised(read_extents(root))
+
+
+def promised(extents: Sequence[Extent]) -> int:
+    """Scenes that some extents promise."""
     return extents[-1].stop if extents else 0
 
 

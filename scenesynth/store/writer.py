@@ -45,7 +45,7 @@ from scenesynth.store.layout import (
     extent_key,
     gain_key,
     has_info,
-    n_scenes,
+    promised,
     read_extents,
     read_info,
     seal,
@@ -108,7 +108,9 @@ def extend_to(root: Root, scenes: int, info: DatasetInfo, *, limit: int | None =
     size = info.shard_scenes
     place = place_of(root)
     with explained(place):
-        while (have := n_scenes(place)) < scenes:
+        # Number and start of a new extent follow from one reading: another job may add one
+        # meanwhile, and then the number is taken and all is looked at again.
+        while (have := promised(extents := read_extents(place))) < scenes:
             if have % size:
                 raise StoreError(
                     f"{place}: holds {have} scenes, which do not end on a whole shard of {size}, "
@@ -117,7 +119,7 @@ def extend_to(root: Root, scenes: int, info: DatasetInfo, *, limit: int | None =
             rounded = -(-scenes // size) * size
             stop = scenes if have == 0 and scenes < size else min(rounded, limit or rounded)
             extent = {"schema": SCHEMA_VERSION, "first": have, "stop": stop}
-            place.put_once(extent_key(len(read_extents(place))), seal(extent))
+            place.put_once(extent_key(len(extents)), seal(extent))
         write_metadata(place, info, have)
     return have
 
