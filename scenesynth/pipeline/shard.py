@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -327,7 +327,8 @@ def _skip(writer: ShardWriter, job: ShardJob, index: int, attempt: int) -> None:
     writer.add_skipped({**row, "recipe": job.recipe.name})
 
 
-def _versions() -> dict[str, str]:
+@cache
+def _versions() -> Mapping[str, str]:
     return {
         "scenesynth": version("scenesynth"),
         "schema": str(SCHEMA_VERSION),
