@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pickle
+import signal
 from pathlib import Path
 
 import pipeline_helpers as helpers
 import pytest
 from pipeline_helpers import make_corpora, plan_of
-from test_pipeline import same
+from test_pipeline import same, started_driver, wait_for
 
 from scenesynth.corpus.corpora import Corpora
 from scenesynth.pipeline import driver
@@ -16,6 +17,7 @@ from scenesynth.pipeline.driver import run
 from scenesynth.pipeline.plan import Plan
 from scenesynth.pipeline.pools import MOST_UNDER_WAY, Cluster, ProcessPool, Tasks, under_way
 from scenesynth.pipeline.shard import ShardJob
+from scenesynth.store.commit import list_commits
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +56,16 @@ def test_workers_keep_jobs_of_several_runs_apart(tmp_path: Path, corpora: Corpor
         alone = plan_of(tmp_path / "alone" / name, corpora, 8, seed=seed, split=plan.info.split)
         run(alone, maker=helpers.quick_maker)
         assert same(alone.root, plan.root)
+
+
+@pytest.mark.ray
+def test_a_scheduler_s_signal_drains_a_run_that_has_started_ray(tmp_path: Path) -> None:
+    with started_driver(tmp_path, workers=2, scenes=96) as process:
+        wait_for(lambda: bool(list_commits(tmp_path / "ds")))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 0
+    assert "ended early" in next((tmp_path / "ds" / "logs").iterdir()).read_text()
+    assert 1 <= len(list_commits(tmp_path / "ds")) < 24
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from scenesynth.pipeline.shard import (
     render_shard,
     scene_id,
 )
+from scenesynth.pipeline.signals import kept_handlers
 from scenesynth.pipeline.watcher import Watcher, watching
 
 Result = dict[str, Any] | BaseException
@@ -377,13 +378,14 @@ def _start(ray: Any, cluster: Cluster) -> None:
     try:
         if cluster.address:
             _knock(cluster.address)
-        ray.init(
-            address=cluster.address or "local",
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            runtime_env=dict(cluster.runtime_env) if cluster.runtime_env else None,
-            **({} if cluster.address else local),
-        )
+        with kept_handlers():
+            ray.init(
+                address=cluster.address or "local",
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                runtime_env=dict(cluster.runtime_env) if cluster.runtime_env else None,
+                **({} if cluster.address else local),
+            )
     except OSError as error:
         raise ConfigError(
             f"--address {cluster.address}: no Ray cluster answers there ({error}); start one with "

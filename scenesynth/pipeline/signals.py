@@ -54,7 +54,7 @@ def draining(tell: Callable[[str], None], grace_s: float = GRACE_S) -> Iterator[
         tell(f"ending ({name}): shards under way may finish within {grace_s:g} s")
         signal.setitimer(signal.ITIMER_REAL, max(grace_s, 1e-3))
 
-    if threading.current_thread() is not threading.main_thread():
+    if not _signals_are_ours():
         yield drain
         return
     before = {number: signal.signal(number, handle) for number in (*DRAIN_SIGNALS, signal.SIGALRM)}
@@ -64,3 +64,22 @@ def draining(tell: Callable[[str], None], grace_s: float = GRACE_S) -> Iterator[
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         for number, handler in reversed(before.items()):
             signal.signal(number, handler)
+
+
+@contextmanager
+def kept_handlers() -> Iterator[None]:
+    """Give the signals that drain their handlers back, whatever becomes of them inside.
+
+    `ray.init` puts two others on SIGTERM, one of them in C, and both end the process.
+    """
+    before = {number: signal.getsignal(number) for number in DRAIN_SIGNALS}
+    try:
+        yield
+    finally:
+        if _signals_are_ours():
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _signals_are_ours() -> bool:
+    return threading.current_thread() is threading.main_thread()
