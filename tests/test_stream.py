@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import logging
+import threading
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from store_helpers import RATE, make_dataset, make_info, make_scene
+from store_helpers import FOA, MONO, RATE, make_dataset, make_info, make_scene, write_shard
 
 import scenesynth as ss
+from scenesynth.errors import ConfigError, CorruptShardError, StoreError
+from scenesynth.store import follow
+from scenesynth.store.commit import Commit, put_commit
 from scenesynth.store.exclude import ExcludeList, add_list
 from scenesynth.store.order import Member, Order, Rules, interleave, shares
 from scenesynth.store.reader import open_dataset
@@ -311,3 +318,336 @@ def test_filters_choose_by_columns(folder: Path) -> None:
     assert found == [i for i, room in enumerate(rooms) if room == "room-1" and i >= 8]
     assert ss.stream(ds, batch=1, where={"snr_achieved_db": None}).n_scenes == 44
     assert ss.stream(ds, batch=1, where={"room": "room-2"}).n_scenes == rooms.count("room-2")
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Followers look for commits all the time."""
+    monkeypatch.setattr(follow, "POLL_S", 0.005)
+
+
+def render_later(root: Path, shards: list[int], stop: int) -> threading.Thread:
+    """Commits shards one after another, as a renderer does; 7 is parked."""
+
+    def render() -> None:
+        for shard in shards:
+            time.sleep(0.02)
+            if shard == 7:
+                parked = Commit(shard=7, first=28, stop=32, status="parked", reason="test")
+                put_commit(root, parked)
+            else:
+                write_shard(root, make_info(), shard, stop)
+
+    thread = threading.Thread(target=render)
+    thread.start()
+    return thread
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("workers", [0, 1])
+def test_following_a_render_gives_what_is_read_of_it_afterwards(
+    tmp_path: Path, workers: int
+) -> None:
+    info = make_info()
+    create_or_open(tmp_path, info)
+    extend_to(tmp_path, 40, info)
+    write_shard(tmp_path, info, 9, 40)
+    make: dict[str, Any] = {"crop_s": 0.5, "batch": 5, "group": 3}
+    live = ss.stream(tmp_path, **make, follow=True, workers=workers)
+    thread = render_later(tmp_path, [1, 0, 3, 2, 8, 4, 7, 6, 5], 40)
+    with pytest.raises(TypeError, match="not known while"):
+        len(live)
+    found = epochs(live, 2)
+    thread.join()
+    live.close()
+    replay = ss.stream(tmp_path, **make)
+    assert found == epochs(replay, 2)
+    assert replay.n_scenes == 36
+    assert live.state_dict()["epoch"] == 2
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_followed_dataset_is_resumed_live_or_afterwards(tmp_path: Path) -> None:
+    info = make_info()
+    create_or_open(tmp_path, info)
+    extend_to(tmp_path, 40, info)
+    for shard in range(5):
+        write_shard(tmp_path, info, shard, 40)
+    make: dict[str, Any] = {"crop_s": 0.5, "batch": 5, "group": 2}
+    live = ss.stream(tmp_path, **make, follow=True)
+    found = [seen(batch) for batch in islice(live, 3)]
+    state = live.state_dict()
+    thread = render_later(tmp_path, [5, 6, 8, 9, 7], 40)
+    again = resumed(state, tmp_path, {**make, "follow": True})
+    found += epochs(again, 1)
+    thread.join()
+    afterwards = resumed(state, tmp_path, make)
+    assert found[3:] == epochs(afterwards, 1)
+    assert found == epochs(ss.stream(tmp_path, **make), 1)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_dead_renderer_is_noticed_and_waiting_is_told_with_both_rates(tmp_path: Path) -> None:
+    info = make_info()
+    create_or_open(tmp_path, info)
+    extend_to(tmp_path, 12, info)
+    write_shard(tmp_path, info, 0, 12)
+    told: list[follow.Waiting] = []
+    stream = ss.stream(
+        tmp_path, batch=4, group=1, follow=True, follow_timeout_s=0.1, on_wait=told.append
+    )
+    batches = iter(stream)
+    assert next(batches).index.tolist() != []
+    with pytest.raises(StoreError, match=r"shard 1 is missing .*scenesynth render.* resume"):
+        next(batches)
+    (waiting,) = told
+    assert (waiting.shard, waiting.committed, waiting.promised) == (1, 1, 3)
+    assert str(waiting).startswith("waiting for shard 1 (1 of 3 committed): reading ")
+    assert "scenes/s, rendered 0.0 scenes/s" in str(waiting)
+
+
+@pytest.mark.usefixtures("quick")
+def test_following_reads_one_split_of_a_dataset_of_all(tmp_path: Path) -> None:
+    info = make_info(split="all")
+    create_or_open(tmp_path, info)
+    extend_to(tmp_path, 24, info)
+    for shard in range(6):
+        write_split(tmp_path, info, shard, "valid" if shard in (1, 4) else "train")
+    make: dict[str, Any] = {"batch": 4, "crop_s": 0.5, "split": "valid", "group": 2}
+    assert epochs(ss.stream(tmp_path, **make, follow=True), 1) == epochs(
+        found := ss.stream(tmp_path, **make), 1
+    )
+    assert found.n_scenes == 8
+    with pytest.raises(ConfigError, match=r"no scene matches split='test'.* train, valid"):
+        ss.stream(tmp_path, batch=4, split="test")
+
+
+def write_split(root: Path, info: Any, shard: int, split: str) -> None:
+    writer = ShardWriter(root, info, shard, 24)
+    for index in range(writer.first, writer.stop):
+        scene = make_scene(index, info)
+        writer.add(replace(scene, row={**scene.row, "split": split}))
+    writer.commit(writer.put_files(), {}, {})
+
+
+def test_reading_all_splits_at_once_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_dataset(tmp_path, 4, split="all")
+    with caplog.at_level(logging.WARNING):
+        ss.stream(tmp_path, batch=4)
+    assert "holds all splits" in caplog.text
+
+
+def test_a_dataset_that_grew_gives_its_new_scenes_from_the_next_epoch_on(tmp_path: Path) -> None:
+    info = make_info()
+    create_or_open(tmp_path, info)
+    extend_to(tmp_path, 16, info)
+    for shard in range(4):
+        write_shard(tmp_path, info, shard, 16)
+    make: dict[str, Any] = {"crop_s": 0.5, "batch": 4, "group": 2}
+    stream = ss.stream(tmp_path, **make)
+    whole = epochs(stream, 2)
+    state = ss.stream(tmp_path, **make).state_dict() | {"epoch": 1, "step": 1}
+    extend_to(tmp_path, 24, info)
+    for shard in (4, 5):
+        write_shard(tmp_path, info, shard, 24)
+    grown = resumed(state, tmp_path, make)
+    assert epochs(grown, 1) == whole[5:]
+    assert len(epochs(grown, 1)) == 6
+    add_list(tmp_path, ExcludeList(action="exclude", scenes={3: "train-00000003"}))
+    with pytest.raises(ConfigError, match="scenes that the saved state counts on are gone"):
+        resumed(state, tmp_path, make)
+
+
+def flip(path: Path, at: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(bytes(data))
+
+
+AUDIO = "data.zarr/foa/audio/c/1/0/0"
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (lambda root: flip(root / AUDIO, 100), "checksum of a chunk"),
+        (lambda root: flip(root / AUDIO, -8), "checksum of the shard index"),
+        (lambda root: (root / AUDIO).unlink(), "it is missing"),
+        (lambda root: flip(root / "data.zarr/foa/gain/c/1", 0), "hash is not the committed one"),
+        (lambda root: flip(root / "tables/scenes/part-1.parquet", 9), "not the committed one"),
+    ],
+)
+def test_a_damaged_shard_is_named_with_its_repair(tmp_path: Path, damage: Any, why: str) -> None:
+    make_dataset(tmp_path, 12)
+    damage(tmp_path)
+    told = rf"[-/]1\S*: damaged: .*{why}.*shard 1 \(scenes 4 to 7\)"
+    with pytest.raises(CorruptShardError, match=told) as caught:
+        list(ss.stream(tmp_path, batch=12))
+    assert f"scenesynth verify {tmp_path} --deep --repair" in str(caught.value)
+
+
+def test_damage_that_a_worker_finds_is_told_alike(tmp_path: Path) -> None:
+    make_dataset(tmp_path, 12)
+    flip(tmp_path / AUDIO, 100)
+    messages = []
+    for workers in (0, 1):
+        with pytest.raises(CorruptShardError) as caught:
+            list(ss.stream(tmp_path, batch=12, workers=workers))
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1]
+
+
+def test_damaged_shards_are_left_out_when_asked_before_the_order_is_made(tmp_path: Path) -> None:
+    make_dataset(tmp_path, 16)
+    flip(tmp_path / AUDIO, 100)
+    (tmp_path / AUDIO.replace("/1/", "/2/")).unlink()
+    assert ss.stream(tmp_path, batch=4, skip_bad=True).n_scenes == 12
+    stream = ss.stream(tmp_path, batch=4, skip_bad="deep")
+    found = [index for _, _, crops in epochs(stream, 1) for _, index, _ in crops]
+    assert sorted(found) == [0, 1, 2, 3, 12, 13, 14, 15]
+
+
+def test_several_datasets_are_mixed_and_told_apart(folder: Path, tmp_path: Path) -> None:
+    make_dataset(tmp_path / "b", 8, seed=1, max_samples=RATE)
+    stream = ss.stream([folder, tmp_path / "b"], crop_s=0.5, batch=4, weights=[3, 1])
+    assert (stream.n_scenes, len(stream)) == (52, 13)
+    datasets = [open_dataset(folder), open_dataset(tmp_path / "b")]
+    counts = [0, 0]
+    for batch in stream:
+        for row, (which, index, start) in enumerate(seen(batch)[2]):
+            audio = datasets[which][index].audio[:, start : start + RATE // 2]
+            assert np.array_equal(batch.waveform()[row].numpy(), audio)
+            counts[which] += 1
+    assert counts == [39, 13]
+    state = stream.state_dict()
+    again = ss.stream([folder, tmp_path / "b"], crop_s=0.5, batch=4, weights=[3, 1])
+    again.load_state_dict(state)
+    assert epochs(again, 1) == epochs(stream, 1)
+
+
+def make_two(tmp_path: Path, **changes: Any) -> list[Path]:
+    make_dataset(tmp_path / "a", 4)
+    make_dataset(tmp_path / "b", 4, **changes)
+    return [tmp_path / "a", tmp_path / "b"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"split": "valid"}, r"split 'valid': .* holds only 'train'"),
+        ({"where": {"rom": "x"}}, r"no column 'rom'; did you mean 'room'"),
+        ({"where": {"room": 3}}, r"where\['room'\]: 3 is not of the column's type, string"),
+        ({"where": {"n_events": "many"}}, r"'many' is not of the column's type, int32"),
+        ({"where": {"n_events": (1, 2, 3)}}, r"a pair \(low, high\)"),
+        ({"where": {"rt60_measured_s": 1.0}}, "holds lists"),
+        ({"where": {"room": "room-9"}}, r"no scene matches where=\{'room': 'room-9'\}; it has 44"),
+        ({"columns": ["room"]}, "columns: column 'room' holds string; it must hold numbers"),
+        ({"columns": ["snr"]}, "columns: .* has no column 'snr'"),
+        ({"crop_s": 3.0}, r"crop_s = 3: longer than any scene; the longest has 2.5 s"),
+        ({"crop_s": 0.0}, "at least a sample"),
+        ({"format": "fao"}, "format 'fao': .* has foa; did you mean 'foa'"),
+        ({"batch": 6, "world": 4}, "cannot be divided by world = 4; make it 4 or 8"),
+        ({"batch": 2, "world": 4}, "make it 4 or 4|make it 4"),
+        ({"batch": 0}, "batch = 0; must be at least 1"),
+        ({"batch": 64}, "batch = 64: more than the 44 scenes"),
+        ({"rank": 2, "world": 2}, "rank = 2; must be from 0 to 1"),
+        ({"weights": [1.0, 2.0]}, "got 2 for 1 datasets"),
+        ({"weights": [0.0]}, "each must be above 0"),
+        ({"drop_last": False, "world": 2}, "read it all with one rank"),
+        ({"follow": True, "skip_bad": True}, "leave one of them out"),
+        ({"targets": ss.frames(classes=["dogg"])}, "'dogg' is not known; did you mean 'dog'"),
+        ({"targets": ss.frames(hop_s=0.0001)}, "0.8 samples at 8000 Hz"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_the_way_out(
+    folder: Path, asked: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        ss.stream(folder, **{"batch": 4, **asked})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sample_rate": 16000}, r"sample rate of .*b is 16000, of .*a 8000"),
+        ({"formats": (MONO,)}, r"format 'foa': .*b has mono"),
+        ({"formats": (replace(FOA, convention="FuMa"),)}, "convention of .*b is FuMa"),
+        ({"codec": "float32"}, "samples of .*b is float32, of .*a int16"),
+    ],
+)
+def test_datasets_that_do_not_go_together_are_refused(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        ss.stream(make_two(tmp_path, **changes), batch=4)
+
+
+def test_several_formats_and_followed_mixes_are_refused(tmp_path: Path) -> None:
+    make_dataset(tmp_path, 4, formats=(FOA, MONO))
+    with pytest.raises(ConfigError, match="has the formats foa, mono; name one"):
+        ss.stream(tmp_path, batch=4)
+    stream = ss.stream(tmp_path, batch=4, format="mono")
+    assert (stream.format, stream.channel_names) == ("mono", ("W",))
+    assert stream.formats == ("foa", "mono")
+    assert next(iter(stream)).audio.shape == (4, 1, 20000)
+    with pytest.raises(ConfigError, match="follow one"):
+        ss.stream([tmp_path, tmp_path], batch=4, format="mono", follow=True)
+
+
+def test_nothing_rendered_yet_says_so(tmp_path: Path) -> None:
+    info = make_info()
+    create_or_open(tmp_path, info)
+    extend_to(tmp_path, 8, info)
+    with pytest.raises(ConfigError, match="no scene has been rendered yet; follow=True"):
+        ss.stream(tmp_path, batch=4)
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        ({"batch": 8}, "saved with batch = 4, here it is 8"),
+        ({"batch": 4, "seed": 1}, "saved with seed = 0, here it is 1"),
+        ({"batch": 4, "crop_s": 1.0}, "saved with crop_samples = 20000, here it is 8000"),
+    ],
+)
+def test_a_state_of_another_order_is_refused(
+    folder: Path, made: dict[str, Any], message: str
+) -> None:
+    state = ss.stream(folder, batch=4).state_dict()
+    with pytest.raises(ConfigError, match=message):
+        resumed(state, folder, made)
+
+
+def test_a_state_of_another_dataset_or_version_is_refused(folder: Path, tmp_path: Path) -> None:
+    make_dataset(tmp_path, 44, seed=1)
+    state = ss.stream(folder, batch=4).state_dict()
+    with pytest.raises(ConfigError, match="of another dataset"):
+        resumed(state, tmp_path, {"batch": 4})
+    with pytest.raises(ConfigError, match="version 0; must be 1"):
+        resumed({**state, "version": 0}, folder, {"batch": 4})
+
+
+def test_ranks_that_see_different_data_have_different_digests(folder: Path, tmp_path: Path) -> None:
+    one, other = (ss.stream(folder, batch=4, rank=rank, world=2) for rank in (0, 1))
+    assert one.digest == other.digest
+    assert one.digest != ss.stream(folder, batch=4, where={"room": "room-1"}).digest
+
+
+def test_streams_are_read_from_object_stores(folder: Path, s3: str) -> None:
+    info = make_info()
+    create_or_open(s3, info)
+    stop = extend_to(s3, 8, info)
+    for shard in (0, 1):
+        write_shard(s3, info, shard, stop)
+    here = ss.stream(folder, crop_s=1.0, batch=4, shuffle=False)
+    there = ss.stream(s3, crop_s=1.0, batch=4, shuffle=False, workers=1)
+    for one, other in zip(islice(here, 2), there, strict=True):
+        assert one.ids == other.ids
+        assert torch.equal(one.valid, other.valid)
+        expected = open_dataset(s3)
+        for row, (_, index, start) in enumerate(seen(other)[2]):
+            audio = expected[index].audio[:, start : start + RATE]
+            assert np.array_equal(other.waveform()[row].numpy(), audio)
+    there.close()

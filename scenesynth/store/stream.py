@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import multiprocessing
+import os
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +28,7 @@ from scenesynth.errors import ConfigError, StoreError
 from scenesynth.store.arrays import CODECS
 from scenesynth.store.crops import Crop, CropReader, Source
 from scenesynth.store.follow import Follower
+from scenesynth.store.objects import ObjectPlace
 from scenesynth.store.order import Indices, Member, Order, Picks, Rules, ranges
 from scenesynth.store.targets import Arrays, stack
 
@@ -214,9 +216,8 @@ class Stream(IterableDataset):  # type: ignore[misc]
         self._pinned: tuple[int, list[frozenset[int] | None]] | None = None
         self._pinned_order: Order | None = None
         self._make = BatchMaker(tuple(part.source for part in parts), n_samples)
-        # In a list, so that leaving the interpreter can end the workers in time.
         self._loader: list[DataLoader] = []
-        weakref.finalize(self, self._loader.clear)
+        weakref.finalize(self, _end_workers, self._loader)
         self._handed_out = 0
         self._began: float | None = None
         self._waited_s = 0.0
@@ -323,7 +324,7 @@ class Stream(IterableDataset):  # type: ignore[misc]
 
     def close(self) -> None:
         """End the workers; iterating again starts new ones."""
-        self._loader.clear()
+        _end_workers(self._loader)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what is open or half worked out."""
@@ -333,7 +334,7 @@ class Stream(IterableDataset):  # type: ignore[misc]
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Inverse of `__getstate__`."""
         self.__dict__.update(state)
-        self._loader = []
+        self._loader = []  # never any in a worker
         self._order = self._order_of(None)
         self._pinned_order = self._order_of(self._pinned[1]) if self._pinned else None
 
@@ -369,11 +370,13 @@ class Stream(IterableDataset):  # type: ignore[misc]
                 persistent_workers=True,
                 prefetch_factor=_PREFETCH,
                 pin_memory=self._pins,
+                worker_init_fn=_Environment(self._parts),
             )
             self._loader.append(loader)
         epoch, step = self._begin()
         for found in self._loader[0]:
             if isinstance(found, Exception):
+                self.close()
                 raise found
             if isinstance(found, _NotYet):
                 self._find(epoch, step)
@@ -489,14 +492,19 @@ class _NotYet:
 
 
 class _Sampler:
-    """What workers are to read, from the position of a stream on."""
+    """What workers are to read, from the position of a stream on.
+
+    It holds the stream weakly, which would otherwise live until its own workers end.
+    """
 
     def __init__(self, stream: Stream) -> None:
-        self._stream = stream
+        self._stream = weakref.ref(stream)
 
     def __iter__(self) -> Iterator[Picks | _NotYet]:
-        epoch, step = self._stream._begin()
-        while (found := self._stream._peek(epoch, step)) != "the end":
+        stream = self._stream()
+        assert stream is not None
+        epoch, step = stream._begin()
+        while (found := stream._peek(epoch, step)) != "the end":
             if isinstance(found, str):
                 yield _NotYet()
             else:
@@ -517,6 +525,32 @@ class _Jobs(Dataset):  # type: ignore[misc]
             return self._make(picks)
         except (StoreError, OSError) as error:
             return error
+
+
+class _Environment:
+    """Tells a worker how to reach object stores.
+
+    The server that workers are forked from has the environment of when it was started.
+    """
+
+    def __init__(self, parts: tuple[Part, ...]) -> None:
+        places = [part.source.place for part in parts]
+        found = [place.settings() for place in places if isinstance(place, ObjectPlace)]
+        self._settings = dict(item for settings in found for item in settings)
+
+    def __call__(self, worker: int) -> None:
+        os.environ.update(self._settings)
+
+
+def _end_workers(loaders: list[DataLoader]) -> None:
+    """End workers in good order.
+
+    Left to the garbage collector, their queues may go first, and each is waited for in vain.
+    """
+    for loader in loaders:
+        if loader._iterator is not None:
+            loader._iterator._shutdown_workers()
+    loaders.clear()
 
 
 def _unchanged(found: Any) -> Any:
