@@ -99,7 +99,7 @@ class Order:
     def __init__(self, members: Sequence[Member], rules: Rules) -> None:
         self._members = tuple(members)
         self._rules = rules
-        self._epoch: _Epoch | None = None
+        self._epochs: dict[int, _Epoch] = {}
 
     @property
     def n_batches(self) -> int | None:
@@ -112,14 +112,16 @@ class Order:
 
     def find(self, epoch: int, step: int) -> Picks | Missing:
         """A batch, or why there is none."""
-        if self._epoch is None or self._epoch.epoch != epoch:
-            self._epoch = _Epoch(epoch, self._scenes(epoch))
-        batch = self._rules.batch
-        known = self._epoch.upto((step + 1) * batch)
+        if epoch not in self._epochs:
+            # Two are kept: workers begin with an epoch while the one before is being used up.
+            self._epochs = dict([*self._epochs.items()][-1:])
+            self._epochs[epoch] = _Epoch(self._scenes(epoch))
+        batch, scenes = self._rules.batch, self._epochs[epoch]
+        known = scenes.upto((step + 1) * batch)
         dataset, index, unit = known
         here = slice(step * batch, (step + 1) * batch)
         if len(index[here]) < batch:
-            if not self._epoch.complete:
+            if not scenes.complete:
                 return "not yet"
             if len(index[here]) == 0 or self._rules.drop_last:
                 return "the end"
@@ -170,8 +172,7 @@ class Order:
 class _Epoch:
     """The scenes of an epoch as far as they have been asked for."""
 
-    def __init__(self, epoch: int, source: Iterator[_Part | None]) -> None:
-        self.epoch = epoch
+    def __init__(self, source: Iterator[_Part | None]) -> None:
         self.complete = False
         self._source = source
         self._known: _Part = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))

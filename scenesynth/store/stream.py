@@ -218,6 +218,7 @@ class Stream(IterableDataset):  # type: ignore[misc]
         self._make = BatchMaker(tuple(part.source for part in parts), n_samples)
         self._loader: list[DataLoader] = []
         weakref.finalize(self, _end_workers, self._loader)
+        self._ahead: _Ahead | None = None
         self._handed_out = 0
         self._began: float | None = None
         self._waited_s = 0.0
@@ -312,6 +313,7 @@ class Stream(IterableDataset):  # type: ignore[misc]
         pinned = [
             part.pinned(saved) for part, saved in zip(self._parts, state["datasets"], strict=True)
         ]
+        self._ahead = None
         self._position = (state["epoch"], state["step"])
         self._pinned = self._pinned_order = None
         if state["step"] and any(only is not None for only in pinned):
@@ -320,21 +322,23 @@ class Stream(IterableDataset):  # type: ignore[misc]
 
     def set_epoch(self, epoch: int) -> None:
         """Go to the beginning of an epoch."""
+        self._ahead = None
         self._position = (epoch, 0)
 
     def close(self) -> None:
         """End the workers; iterating again starts new ones."""
+        self._ahead = None
         _end_workers(self._loader)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what is open or half worked out."""
-        left = ("_loader", "_order", "_pinned_order")
+        left = ("_loader", "_ahead", "_order", "_pinned_order")
         return {name: value for name, value in self.__dict__.items() if name not in left}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Inverse of `__getstate__`."""
         self.__dict__.update(state)
-        self._loader = []  # never any in a worker
+        self._loader, self._ahead = [], None
         self._order = self._order_of(None)
         self._pinned_order = self._order_of(self._pinned[1]) if self._pinned else None
 
@@ -357,6 +361,38 @@ class Stream(IterableDataset):  # type: ignore[misc]
         self._position = (epoch + 1, 0)
 
     def _from_workers(self) -> Iterator[Batch]:
+        """Batches that workers read ahead, also across the ends of epochs."""
+        if self._ahead is None or self._ahead.position != self._position:
+            self._ahead = _Ahead(self._start(), self._begin())
+        ahead, epoch = self._ahead, self._begin()[0]
+        while (batch := self._next(ahead, epoch)) is not None:
+            self._position = ahead.position = self._after(epoch, batch.step)
+            self._handed_out += 1
+            yield batch
+            if self._position[0] != epoch or self._ahead is not ahead:
+                return
+        self._position = ahead.position = (epoch + 1, 0)
+
+    def _next(self, ahead: _Ahead, epoch: int) -> Batch | None:
+        """What the workers give next, if it is of this epoch."""
+        while ahead.held is None:
+            found = next(ahead.results, None)
+            if isinstance(found, _NotYet):
+                self._find(*ahead.position)
+                continue
+            if isinstance(found, Exception):
+                self.close()
+                raise found
+            if found is None:
+                return None
+            ahead.held = found
+        if ahead.held.epoch != epoch:
+            return None
+        batch, ahead.held = ahead.held, None
+        return batch
+
+    def _start(self) -> Iterator[Any]:
+        """What workers give from here on; they are started if need be."""
         if not self._loader:
             context = multiprocessing.get_context("forkserver")
             context.set_forkserver_preload([__name__])
@@ -373,19 +409,7 @@ class Stream(IterableDataset):  # type: ignore[misc]
                 worker_init_fn=_Environment(self._parts),
             )
             self._loader.append(loader)
-        epoch, step = self._begin()
-        for found in self._loader[0]:
-            if isinstance(found, Exception):
-                self.close()
-                raise found
-            if isinstance(found, _NotYet):
-                self._find(epoch, step)
-                continue
-            step = found.step + 1
-            self._position = self._after(epoch, found.step)
-            self._handed_out += 1
-            yield found
-        self._position = (epoch + 1, 0)
+        return iter(self._loader[0])
 
     def _begin(self) -> tuple[int, int]:
         """Position of the next batch, which may be the first of the next epoch."""
@@ -491,8 +515,23 @@ class _NotYet:
     """In place of a batch: it has yet to be rendered."""
 
 
+@dataclass(slots=True)
+class _Ahead:
+    """What workers have read ahead.
+
+    Attributes:
+        results: batches, markers and errors, as they come.
+        position: of the next batch.
+        held: a batch that is the next epoch's.
+    """
+
+    results: Iterator[Any]
+    position: tuple[int, int]
+    held: Batch | None = None
+
+
 class _Sampler:
-    """What workers are to read, from the position of a stream on.
+    """What workers are to read, from the position of a stream on and without end.
 
     It holds the stream weakly, which would otherwise live until its own workers end.
     """
@@ -501,15 +540,23 @@ class _Sampler:
         self._stream = weakref.ref(stream)
 
     def __iter__(self) -> Iterator[Picks | _NotYet]:
-        stream = self._stream()
-        assert stream is not None
-        epoch, step = stream._begin()
-        while (found := stream._peek(epoch, step)) != "the end":
-            if isinstance(found, str):
-                yield _NotYet()
-            else:
+        epoch, step = self._of_stream()._begin()
+        while True:
+            found = self._of_stream()._peek(epoch, step)
+            if isinstance(found, Picks):
                 yield found
                 step += 1
+            elif found == "not yet":
+                yield _NotYet()
+            elif step == 0:
+                return
+            else:
+                epoch, step = epoch + 1, 0
+
+    def _of_stream(self) -> Stream:
+        stream = self._stream()
+        assert stream is not None
+        return stream
 
 
 class _Jobs(Dataset):  # type: ignore[misc]
