@@ -18,7 +18,7 @@ FLOORS = [
         *("errors", "data", "jit", "records", "yaml_files"),
         *("seeds", "timing", "distributions", "fourier"),
     },
-    {"room", "spatial", "corpus", "store"},
+    {"room", "spatial", "corpus", "store", "features", "models"},
     {"scene"},
     {"acoustics"},
     {"render"},
