@@ -18,6 +18,8 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 from scenesynth.features.front_end import FrontEnd  # noqa: E402
 from scenesynth.features.mel import hz_to_mel, mel_filters, mel_to_hz  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
 DEFINITIONS = [name for name in AXES if name != "none"]
 DIRECTIONS_DEG = [(0, 0), (90, 0), (-90, 0), (180, 0), (30, 20), (-110, -35), (135, 60), (0, 90)]
 
