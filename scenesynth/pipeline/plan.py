@@ -132,9 +132,7 @@ class Plan:
 
     def split_of(self, shard: int) -> str:
         """Split of a shard's scenes; every shard is of one split."""
-        if self.info.split != ALL_SPLITS:
-            return self.info.split
-        return scene_split(self.recipe, self.info.seed, shard)
+        return split_of(self.recipe, self.info, shard)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,6 +272,11 @@ def mean_duration_s(recipe: Recipe, info: DatasetInfo) -> float:
 def shard_count(info: DatasetInfo, scenes: int) -> int:
     """Shards that hold so many scenes."""
     return -(-scenes // info.shard_scenes)
+
+
+def split_of(recipe: Recipe, info: DatasetInfo, shard: int) -> str:
+    """Split of a shard's scenes; every shard is of one split."""
+    return info.split if info.split != ALL_SPLITS else scene_split(recipe, info.seed, shard)
 
 
 def event_classes(recipe: Recipe, corpora: Corpora) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -40,6 +40,69 @@ KNOWN_LABELS: Final = 64
 """Shards whose files stay open, whose facts are kept, and whose events are."""
 
 
+class Cut(Protocol):
+    """A crop once it has been read."""
+
+    @property
+    def id(self) -> str:
+        """Name of its scene."""
+
+    @property
+    def start(self) -> int:
+        """Sample of the scene at which it begins."""
+
+    @property
+    def valid(self) -> int:
+        """Samples that belong to the scene, from the first."""
+
+    @property
+    def gain(self) -> float:
+        """Gain of its scene."""
+
+    def column(self, name: str) -> float:
+        """Value of a column; NaN for null."""
+
+
+class Reader(Protocol):
+    """Gives crops of scenes. Small, and picklable."""
+
+    def place(self, index: int, unit: float, n_samples: int) -> Any:
+        """The crop of `n_samples` that a number in [0, 1) places in a scene."""
+
+    def read(self, crops: Sequence[Any], out: Sequence[NDArray[Any]]) -> None:
+        """Write crops to `out`, zeros after their samples. Shape: [channels, samples]."""
+
+    def targets(self, crop: Any) -> Arrays:
+        """Targets of a crop that has been read."""
+
+
+class Contents(Protocol):
+    """What scenes crops are taken from, and who reads them."""
+
+    @property
+    def place(self) -> object:
+        """Where they are, for people."""
+
+    @property
+    def info(self) -> DatasetInfo:
+        """The dataset."""
+
+    @property
+    def format(self) -> StoredFormat:
+        """Which of its formats."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of the scenes table that are asked for."""
+
+    @property
+    def targets(self) -> TargetMaker | None:
+        """What makes the targets."""
+
+    def reader(self) -> Reader:
+        """Who reads crops."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """What crops are taken from.
@@ -54,6 +117,10 @@ class Source:
     format: StoredFormat
     columns: tuple[str, ...]
     targets: TargetMaker | None
+
+    def reader(self) -> CropReader:
+        """What reads them."""
+        return CropReader(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,9 +182,6 @@ class CropReader:
     def place(self, index: int, unit: float, n_samples: int) -> Crop:
         """The crop of `n_samples` that a number in [0, 1) places in a scene.
 
-        It begins anywhere with equal chance, or on any frame where there are targets, and ends
-        within the scene, or begins with it where the scene is shorter.
-
         Raises:
             CorruptShardError: the shard is missing or damaged.
         """
@@ -125,9 +189,7 @@ class CropReader:
         shard = self._shard(index // info.shard_scenes)
         row = index - shard.commit.first
         length = int(shard.n_samples[row])
-        targets = self.source.targets
-        step = 1 if targets is None else targets.hop_samples
-        start = int(unit * (max(length - n_samples, 0) // step + 1)) * step
+        start = crop_start(unit, length, n_samples, self.source.targets)
         return Crop(shard=shard, row=row, start=start, valid=min(n_samples, length - start))
 
     def read(self, crops: Sequence[Crop], out: Sequence[NDArray[Any]]) -> None:
@@ -278,6 +340,16 @@ class CropReader:
                 f"verify {place} --deep --repair, then the `scenesynth render` command of this "
                 f"dataset; to go on without damaged shards: skip_bad"
             ) from error
+
+
+def crop_start(unit: float, length: int, n_samples: int, targets: TargetMaker | None) -> int:
+    """Where a number in [0, 1) has a crop of `n_samples` begin in a scene of `length`.
+
+    Anywhere with equal chance, or on any frame where there are targets, so that the crop ends
+    within the scene; at its beginning where the scene is shorter.
+    """
+    step = 1 if targets is None else targets.hop_samples
+    return int(unit * (max(length - n_samples, 0) // step + 1)) * step
 
 
 class OpenFiles:

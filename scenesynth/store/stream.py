@@ -26,10 +26,10 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_in
 
 from scenesynth.errors import ConfigError, StoreError
 from scenesynth.store.arrays import CODECS
-from scenesynth.store.crops import Crop, CropReader, Source
+from scenesynth.store.crops import Contents, Cut
 from scenesynth.store.follow import Follower
 from scenesynth.store.objects import ObjectPlace
-from scenesynth.store.order import Indices, Member, Order, Picks, Rules, ranges
+from scenesynth.store.order import Finder, Indices, Member, Order, Picks, Rules, ranges
 from scenesynth.store.targets import Arrays, stack
 
 STATE_VERSION: Final = 1
@@ -104,7 +104,7 @@ class Part:
         promised: above all scene numbers.
     """
 
-    source: Source
+    source: Contents
     identity: str
     shards: tuple[Indices, ...] | None
     follower: Follower | None
@@ -214,7 +214,7 @@ class Stream(IterableDataset):  # type: ignore[misc]
         self._position = (0, 0)
         self._order = self._order_of(None)
         self._pinned: tuple[int, list[frozenset[int] | None]] | None = None
-        self._pinned_order: Order | None = None
+        self._pinned_order: Finder | None = None
         self._make = BatchMaker(tuple(part.source for part in parts), n_samples)
         self._loader: list[DataLoader] = []
         weakref.finalize(self, _end_workers, self._loader)
@@ -395,7 +395,7 @@ class Stream(IterableDataset):  # type: ignore[misc]
         """What workers give from here on; they are started if need be."""
         if not self._loader:
             context = multiprocessing.get_context("forkserver")
-            context.set_forkserver_preload([__name__])
+            context.set_forkserver_preload([type(self).__module__])
             loader = DataLoader(
                 _Jobs(self._make),
                 batch_size=None,
@@ -440,7 +440,7 @@ class Stream(IterableDataset):  # type: ignore[misc]
         found = order.find(epoch, step)
         return found if isinstance(found, str) else found.of_rank(self._rank, self._world)
 
-    def _order_of(self, only: list[frozenset[int] | None] | None) -> Order:
+    def _order_of(self, only: list[frozenset[int] | None] | None) -> Finder:
         """Order of all scenes, or of those of some shards of each dataset."""
         shards = only or [None] * len(self._parts)
         pairs = zip(self._parts, shards, strict=True)
@@ -466,8 +466,9 @@ class Stream(IterableDataset):  # type: ignore[misc]
 class BatchMaker:
     """Reads a batch; travels to workers, and opens nothing before the first one."""
 
-    def __init__(self, sources: tuple[Source, ...], n_samples: int) -> None:
-        self._readers = [CropReader(source) for source in sources]
+    def __init__(self, sources: tuple[Contents, ...], n_samples: int) -> None:
+        self._sources = sources
+        self._readers = [source.reader() for source in sources]
         self._n_samples = n_samples
 
     def __call__(self, picks: Picks) -> Batch:
@@ -476,11 +477,11 @@ class BatchMaker:
         Raises:
             StoreError: a shard is missing or damaged, or the store refuses.
         """
-        source = self._readers[0].source
+        source = self._sources[0]
         codec = CODECS[source.info.codec]
         shape = (len(picks.index), source.format.n_channels, self._n_samples)
         audio, samples = _room_for(shape, np.dtype(codec.dtype))
-        crops: list[Crop] = []
+        crops: list[Cut] = []
         for number, index, unit in zip(picks.dataset, picks.index, picks.unit, strict=True):
             crops.append(self._readers[number].place(int(index), float(unit), self._n_samples))
         for number, reader in enumerate(self._readers):
@@ -504,8 +505,8 @@ class BatchMaker:
             full_scale=codec.full_scale,
         )
 
-    def _targets(self, picks: Picks, crops: list[Crop]) -> Arrays:
-        if self._readers[0].source.targets is None:
+    def _targets(self, picks: Picks, crops: list[Cut]) -> Arrays:
+        if self._sources[0].targets is None:
             return {}
         pairs = zip(picks.dataset, crops, strict=True)
         return stack([self._readers[number].targets(crop) for number, crop in pairs])
