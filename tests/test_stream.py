@@ -23,6 +23,7 @@ from scenesynth.store.commit import Commit, put_commit
 from scenesynth.store.exclude import ExcludeList, add_list
 from scenesynth.store.order import Member, Order, Rules, interleave, shares
 from scenesynth.store.reader import open_dataset
+from scenesynth.store.slots import Slots
 from scenesynth.store.writer import ShardWriter, create_or_open, extend_to
 
 torch = pytest.importorskip("torch", reason="needs torch: pip install 'scenesynth[torch]'")
@@ -147,9 +148,36 @@ def test_batches_are_the_same_with_workers(folder: Path) -> None:
             assert one.ids == other.ids
             assert torch.equal(one.audio, other.audio)
             assert torch.equal(one.gain, other.gain)
-            assert other.audio.is_shared()
     assert here.state_dict() == there.state_dict()
     there.close()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_that_are_kept_keep_their_samples(folder: Path, workers: int) -> None:
+    """More of them than there is memory that is used again."""
+    make: dict[str, Any] = {"crop_s": 0.5, "batch": 4}
+    stream = ss.stream(folder, **make, workers=workers)
+    kept = [batch for _ in range(3) for batch in stream]
+    assert len(kept) == 33
+    again = ss.stream(folder, **make)
+    for batch, fresh in zip(kept, (batch for _ in range(3) for batch in again), strict=True):
+        assert torch.equal(batch.audio, fresh.audio)
+    stream.close()
+
+
+def test_memory_is_lent_again_once_nothing_refers_to_it() -> None:
+    slots = Slots(2, (4,), torch.int16)
+    one, two = slots.take(), slots.take()
+    assert {one, two} == {0, 1}
+    assert slots.take() is None
+    lent = slots.lend(one)
+    view = lent[1:].numpy()
+    del lent
+    assert slots.take() is None
+    del view
+    assert slots.take() == one
+    slots.reclaim()
+    assert {slots.take(), slots.take()} == {0, 1}
 
 
 def test_a_data_loader_of_ones_own_gives_the_same_batches(folder: Path) -> None:
