@@ -7,7 +7,8 @@ All read the same crops of 2 s, shuffled, in batches of 32 as int16, in one proc
 workers. zarr-python and tensorstore read the dataset itself; for WebDataset and LitData it is
 written anew, as raw samples, which they need not decompress. What is not installed is left out. All
 take turns, round after round, since the machine may be shared; the median and the ratio to
-zarr-python within the same round are told. Files are in the page cache.
+zarr-python within the same round are told, and the same of processor time, which other users of the
+machine disturb less. Files are in the page cache.
 
 Apart from that: what a crop costs of one processor, in parts.
 """
@@ -28,6 +29,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -45,6 +47,7 @@ from scenesynth.store.stream import BatchMaker, Facts
 CROP_S = 2.0
 BATCH = 32
 FORMAT = "foa"
+TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 AHEAD = 4
 """More batches than any worker reads ahead."""
 
@@ -295,24 +298,44 @@ def measure(root: str, folder: Path, workers: int, rounds: int, batches: int) ->
             pass
         running[name] = crops
     rates: dict[str, list[float]] = {name: [] for name in running}
+    costs: dict[str, list[float]] = {name: [] for name in running}
     for _ in range(rounds):
         for name, crops in running.items():
             for _ in islice(
                 crops, AHEAD * workers
             ):  # what was read ahead while others had their turn
                 pass
-            began = time.perf_counter()
+            spent_s, began = processor_s(), time.perf_counter()
             n_crops = sum(islice(crops, batches))
             rates[name].append(n_crops / (time.perf_counter() - began))
+            costs[name].append((processor_s() - spent_s) / n_crops * 1e6)
     print(f"\n{where}: crops of {CROP_S:g} s a second, median of {rounds} rounds (least to most)")
     for name, found in rates.items():
         ratios = [a / b for a, b in zip(found, rates["zarr-python"], strict=True)]
+        cost = statistics.median(costs[name])
         print(
-            f"  {name:18s} {statistics.median(found):7.0f}  ({min(found):.0f} to {max(found):.0f})"
-            f"  {statistics.median(ratios):5.2f} x zarr-python   first after {starts[name]:.1f} s"
+            f"  {name:17s}{statistics.median(found):6.0f} ({min(found):.0f} to {max(found):.0f})"
+            f"  {statistics.median(ratios):4.2f} x zarr-python, {cost:.0f} us of processors "
+            f"a crop, {statistics.median(costs['zarr-python']) / cost:4.2f} x; first after "
+            f"{starts[name]:.1f} s"
         )
     running.clear()
     gc.collect()
+
+
+def processor_s() -> float:
+    """Processor time of this process and all below it that still run."""
+    parents, times = {}, {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                parents[int(entry.name)] = int(fields[1])
+                times[int(entry.name)] = (int(fields[11]) + int(fields[12])) * TICK_S
+    mine = {os.getpid()}
+    while more := {pid for pid, parent in parents.items() if parent in mine} - mine:
+        mine |= more
+    return sum(times[pid] for pid in mine)
 
 
 def missing(package: str) -> bool:

@@ -23,7 +23,6 @@ from scenesynth.store.commit import Commit, put_commit
 from scenesynth.store.exclude import ExcludeList, add_list
 from scenesynth.store.order import Member, Order, Rules, interleave, shares
 from scenesynth.store.reader import open_dataset
-from scenesynth.store.slots import Slots
 from scenesynth.store.writer import ShardWriter, create_or_open, extend_to
 
 torch = pytest.importorskip("torch", reason="needs torch: pip install 'scenesynth[torch]'")
@@ -166,6 +165,8 @@ def test_batches_that_are_kept_keep_their_samples(folder: Path, workers: int) ->
 
 
 def test_memory_is_lent_again_once_nothing_refers_to_it() -> None:
+    from scenesynth.store.slots import Slots
+
     slots = Slots(2, (4,), torch.int16)
     one, two = slots.take(), slots.take()
     assert {one, two} == {0, 1}
