@@ -251,6 +251,20 @@ def test_after_the_last_step_of_an_epoch_the_next_begins(folder: Path) -> None:
     assert [b.epoch for b in again] == [1] * len(again)
 
 
+def test_a_position_that_was_loaded_or_set_holds_for_workers_too(folder: Path) -> None:
+    make: dict[str, Any] = {"crop_s": 0.5, "batch": 8}
+    whole = epochs(ss.stream(folder, **make), 2)
+    stream = ss.stream(folder, **make, workers=2)
+    list(islice(stream, 2))
+    state = stream.state_dict()
+    list(stream)
+    stream.load_state_dict(state)
+    assert epochs(stream, 1) == whole[2:5]
+    stream.set_epoch(0)
+    assert epochs(stream, 2) == whole
+    stream.close()
+
+
 def test_workers_that_read_ahead_do_not_move_the_position(folder: Path) -> None:
     stream = ss.stream(folder, crop_s=0.5, batch=8, workers=1)
     one, two = islice(stream, 2)
@@ -273,10 +287,24 @@ def test_a_state_of_two_ranks_goes_on_with_four(folder: Path) -> None:
     assert [crop for together in zip(*found, strict=True) for crop in together] == rest
 
 
-def test_epochs_come_to_an_end_when_asked(folder: Path) -> None:
-    stream = ss.stream(folder, crop_s=0.5, batch=8, epochs=1)
+@pytest.mark.parametrize("workers", [0, 1])
+def test_epochs_come_to_an_end_when_asked(folder: Path, workers: int) -> None:
+    stream = ss.stream(folder, crop_s=0.5, batch=8, epochs=1, workers=workers)
     assert len(list(stream)) == len(stream) == 5
-    assert list(stream) == []
+    for _ in range(2):
+        assert list(stream) == []
+    assert (stream.state_dict()["epoch"], stream.state_dict()["step"]) == (1, 0)
+    stream.close()
+
+
+def test_the_training_s_random_numbers_are_left_alone(folder: Path) -> None:
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    stream = ss.stream(folder, crop_s=0.5, batch=8, workers=1)
+    list(stream)
+    assert torch.equal(torch.rand(1), expected)
+    stream.close()
 
 
 def test_crops_are_the_scenes_own_samples(folder: Path) -> None:

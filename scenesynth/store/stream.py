@@ -270,8 +270,6 @@ class Stream(IterableDataset):  # type: ignore[misc]
 
     def __iter__(self) -> Iterator[Batch]:
         worker = get_worker_info()
-        if self._began is None:
-            self._began = time.monotonic()
         if worker is not None:
             return self._in_worker(worker.id, worker.num_workers)
         return self._here() if self._workers == 0 else self._from_workers()
@@ -350,7 +348,7 @@ class Stream(IterableDataset):  # type: ignore[misc]
         while (found := self._find(*self._begin())) is not None:
             batch = self._read(found)
             self._position = self._after(found.epoch, found.step)
-            self._handed_out += 1
+            self._count()
             yield batch
             if self._position[0] != found.epoch:
                 return
@@ -372,11 +370,11 @@ class Stream(IterableDataset):  # type: ignore[misc]
         ahead, epoch = self._ahead, self._begin()[0]
         while (batch := self._next(ahead, epoch)) is not None:
             self._position = ahead.position = self._after(epoch, batch.step)
-            self._handed_out += 1
+            self._count()
             yield batch
             if self._position[0] != epoch or self._ahead is not ahead:
                 return
-        self._position = ahead.position = (epoch + 1, 0)
+        ahead.position = self._begin()
 
     def _next(self, ahead: _Ahead, epoch: int) -> Batch | None:
         """What the workers give next, if it is of this epoch."""
@@ -442,6 +440,7 @@ class Stream(IterableDataset):  # type: ignore[misc]
                 multiprocessing_context=context,
                 persistent_workers=True,
                 prefetch_factor=_PREFETCH,
+                generator=torch.Generator(),  # else it draws from the one of the training
                 worker_init_fn=_Environment(self._parts),
             )
             self._loader.append(loader)
@@ -488,10 +487,16 @@ class Stream(IterableDataset):  # type: ignore[misc]
 
     def _reading_per_s(self) -> float:
         """Scenes a second that all ranks take while none has to be waited for; NaN at first."""
-        if self._began is None or not self._handed_out:
+        if self._began is None or self._handed_out < 2:
             return float("nan")
         busy_s = time.monotonic() - self._began - self._waited_s
-        return self._handed_out * self._rules.batch / max(busy_s, 1e-9)
+        return (self._handed_out - 1) * self._rules.batch / max(busy_s, 1e-9)
+
+    def _count(self) -> None:
+        """Count a batch that is handed out, for rates."""
+        if self._began is None:
+            self._began, self._waited_s = time.monotonic(), 0.0
+        self._handed_out += 1
 
     def _plain_rules(self) -> dict[str, Any]:
         plain = {item.name: getattr(self._rules, item.name) for item in fields(self._rules)}
