@@ -523,6 +523,10 @@ def flip(path: Path, at: int) -> None:
     path.write_bytes(bytes(data))
 
 
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
 AUDIO = "data.zarr/foa/audio/c/1/0/0"
 
 
@@ -532,6 +536,7 @@ AUDIO = "data.zarr/foa/audio/c/1/0/0"
         (lambda root: flip(root / AUDIO, 100), "checksum of a chunk"),
         (lambda root: flip(root / AUDIO, -8), "checksum of the shard index"),
         (lambda root: (root / AUDIO).unlink(), "it is missing"),
+        (lambda root: cut(root / AUDIO), "no shard index"),
         (lambda root: flip(root / "data.zarr/foa/gain/c/1", 0), "hash is not the committed one"),
         (lambda root: flip(root / "tables/scenes/part-1.parquet", 9), "not the committed one"),
     ],
@@ -692,14 +697,15 @@ def test_ranks_that_see_different_data_have_different_digests(folder: Path, tmp_
     assert one.digest != ss.stream(folder, batch=4, where={"room": "room-1"}).digest
 
 
-def test_streams_are_read_from_object_stores(folder: Path, s3: str) -> None:
+@pytest.mark.parametrize("workers", [0, 1])
+def test_streams_are_read_from_object_stores(folder: Path, s3: str, workers: int) -> None:
     info = make_info()
     create_or_open(s3, info)
     stop = extend_to(s3, 8, info)
     for shard in (0, 1):
         write_shard(s3, info, shard, stop)
     here = ss.stream(folder, crop_s=1.0, batch=4, shuffle=False)
-    there = ss.stream(s3, crop_s=1.0, batch=4, shuffle=False, workers=1)
+    there = ss.stream(s3, crop_s=1.0, batch=4, shuffle=False, workers=workers)
     for one, other in zip(islice(here, 2), there, strict=True):
         assert one.ids == other.ids
         assert torch.equal(one.valid, other.valid)
