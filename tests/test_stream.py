@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice, pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -179,6 +181,15 @@ def test_memory_is_lent_again_once_nothing_refers_to_it() -> None:
     assert slots.take() == one
     slots.reclaim()
     assert {slots.take(), slots.take()} == {0, 1}
+
+
+def test_too_little_shared_memory_is_told_beforehand(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1_000_000))
+    stream = ss.stream(folder, batch=8, workers=2)
+    with pytest.raises(ConfigError, match=r"need 12 MB of shared memory.* has 1 MB left; take"):
+        next(iter(stream))
 
 
 def test_a_data_loader_of_ones_own_gives_the_same_batches(folder: Path) -> None:
