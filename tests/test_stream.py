@@ -370,12 +370,26 @@ def test_columns_come_along_as_float32(folder: Path) -> None:
     assert batch.to("cpu").columns["n_events"].dtype == torch.float32
 
 
-def test_skipped_and_excluded_scenes_are_left_out(tmp_path: Path) -> None:
-    make_dataset(tmp_path, 12)
+@pytest.mark.parametrize("where", [None, {"index": (0, None)}])
+def test_skipped_and_excluded_scenes_are_left_out(tmp_path: Path, where: Any) -> None:
+    info = make_info()
+    create_or_open(tmp_path, info)
+    extend_to(tmp_path, 12, info)
+    for shard in (0, 2):
+        write_shard(tmp_path, info, shard, 12)
+    writer = ShardWriter(tmp_path, info, 1, 12)
+    for index in range(4, 8):
+        if index == 6:
+            writer.add_skipped({"id": "train-00000006", "split": "train"})
+        else:
+            writer.add(make_scene(index, info))
+    writer.commit(writer.put_files(), {}, {})
     add_list(tmp_path, ExcludeList(action="exclude", scenes={5: "train-00000005"}))
-    stream = ss.stream(tmp_path, crop_s=0.5, batch=1)
-    assert stream.n_scenes == len(stream) == 11
-    assert 5 not in [index for _, _, ((_, index, _),) in epochs(stream, 1)]
+    for follow_it in (False, True):
+        stream = ss.stream(tmp_path, crop_s=0.5, batch=1, where=where, follow=follow_it)
+        found = sorted(index for _, _, ((_, index, _),) in epochs(stream, 1))
+        assert found == [0, 1, 2, 3, 4, 7, 8, 9, 10, 11]
+    assert ss.stream(open_dataset(tmp_path, excluded=True), batch=1, where=where).n_scenes == 11
 
 
 def test_filters_choose_by_columns(folder: Path) -> None:

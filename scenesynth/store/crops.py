@@ -271,8 +271,8 @@ class CropReader:
     def _table(self, commit: Commit, table: str, columns: Sequence[str]) -> pa.Table:
         data = self._committed(commit, table_key(table, commit.shard))
         file = pq.ParquetFile(pa.BufferReader(data))
-        there = [name for name in columns if name in file.schema_arrow.names]
-        return file.read(columns=there)
+        there = set(file.schema_arrow.names)
+        return file.read(columns=[name for name in columns if name in there], use_threads=False)
 
     def _told(self, shard: Shard, read: Callable[[], T]) -> T:
         return self._explained(shard.commit, shard.key, read)
