@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,9 +34,10 @@ from scenesynth.store.arrays import stored_samples
 from scenesynth.store.crops import crop_start
 from scenesynth.store.layout import DatasetInfo, StoredFormat, seal
 from scenesynth.store.order import Missing, Picks, Rules
+from scenesynth.store.part import Part
 from scenesynth.store.schema import Scene, events_schema, scenes_schema, table_of
 from scenesynth.store.selection import check_number
-from scenesynth.store.stream import Part, Stream
+from scenesynth.store.stream import Stream
 from scenesynth.store.streaming import check_numbers, check_ranks, crop_samples
 from scenesynth.store.targets import Arrays, FrameTargets, TargetMaker
 from scenesynth.store.writer import numbered
@@ -239,18 +240,15 @@ class LiveSource:
         return replace(job, shard=shard, split=split_of(job.recipe, job.info, shard))
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LiveCrop:
-    """A crop of a scene, which is rendered when the crop is read."""
+    """A crop of a scene that has been rendered, with the scene's rows of the tables."""
 
-    index: int
-    unit: float
-    n_samples: int
-    start: int = 0
-    valid: int = 0
-    gain: float = 0.0
-    row: Mapping[str, Any] = field(default_factory=dict)
-    events: Sequence[Mapping[str, Any]] = ()
+    row: Mapping[str, Any]
+    events: Sequence[Mapping[str, Any]]
+    start: int
+    valid: int
+    gain: float
 
     @property
     def id(self) -> str:
@@ -269,19 +267,21 @@ class LiveReader:
     def __init__(self, source: LiveSource) -> None:
         self._source = source
 
-    def place(self, index: int, unit: float, n_samples: int) -> LiveCrop:
-        """The crop of `n_samples` that a number in [0, 1) places in a scene."""
-        return LiveCrop(index, unit, n_samples)
-
-    def read(self, crops: Sequence[LiveCrop], out: Sequence[NDArray[Any]]) -> None:
-        """Render the scenes of crops, and write the crops to `out`. Shape: [channels, samples].
+    def take(
+        self,
+        index: NDArray[np.int64],
+        unit: NDArray[np.float64],
+        out: Sequence[NDArray[Any]],
+    ) -> list[LiveCrop]:
+        """Crops of scenes; see `scenesynth.store.crops.Reader`.
 
         Raises:
             SceneError: a scene that cannot be made.
         """
-        scenes = self._source.scenes([crop.index for crop in crops])
-        for crop, scene, samples in zip(crops, scenes, out, strict=True):
-            self._cut(crop, scene, samples)
+        numbers = index.tolist()
+        scenes = self._source.scenes(numbers)
+        rendered = zip(numbers, unit.tolist(), scenes, out, strict=True)
+        return [self._cut(*each) for each in rendered]
 
     def targets(self, crop: LiveCrop) -> Arrays:
         """Targets of a crop that has been read."""
@@ -290,20 +290,25 @@ class LiveReader:
         length = crop.row["n_samples"]
         return maker.of_crop(maker.labels(crop.events, length), length, crop.start)
 
-    def _cut(self, crop: LiveCrop, scene: Scene, out: NDArray[Any]) -> None:
-        source = self._source
+    def _cut(self, index: int, unit: float, scene: Scene, out: NDArray[Any]) -> LiveCrop:
+        source, n_samples = self._source, out.shape[-1]
         name = source.format.name
         stored, gain, peak = stored_samples(scene.audio_by_format[name], source.format, source.info)
-        row, events = numbered(scene, crop.index)
+        row, events = numbered(scene, index)
         row |= {f"gain_{name}": gain, f"peak_{name}": peak}
-        (crop.row,) = table_of([row], scenes_schema([name])).to_pylist()
-        crop.events = table_of(events, events_schema()).to_pylist()
-        crop.gain = float(gain)
         length = stored.shape[-1]
-        crop.start = crop_start(crop.unit, length, crop.n_samples, source.targets)
-        crop.valid = min(crop.n_samples, length - crop.start)
-        out[:, : crop.valid] = stored[:, crop.start : crop.start + crop.valid]
-        out[:, crop.valid :] = 0
+        start = crop_start(unit, length, n_samples, source.targets)
+        valid = min(n_samples, length - start)
+        out[:, :valid] = stored[:, start : start + valid]
+        out[:, valid:] = 0
+        (stored_row,) = table_of([row], scenes_schema([name])).to_pylist()
+        return LiveCrop(
+            row=stored_row,
+            events=table_of(events, events_schema()).to_pylist(),
+            start=start,
+            valid=valid,
+            gain=float(gain),
+        )
 
 
 def _on_device(job: ShardJob, indices: Sequence[int], device: str) -> SceneMaker:

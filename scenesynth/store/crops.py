@@ -67,14 +67,22 @@ class Cut(Protocol):
 class Reader(Protocol):
     """Gives crops of scenes. Small, and picklable."""
 
-    def place(self, index: int, unit: float, n_samples: int) -> Any:
-        """The crop of `n_samples` that a number in [0, 1) places in a scene."""
+    def take(
+        self,
+        index: NDArray[np.int64],
+        unit: NDArray[np.float64],
+        out: Sequence[NDArray[Any]],
+    ) -> Sequence[Cut]:
+        """Crops of scenes.
 
-    def read(self, crops: Sequence[Any], out: Sequence[NDArray[Any]]) -> None:
-        """Write crops to `out`, zeros after their samples. Shape: [channels, samples]."""
+        Args:
+            index: numbers of the scenes.
+            unit: in [0, 1), places each crop.
+            out: what each is written to, zeros after its samples. Shape: [channels, samples].
+        """
 
     def targets(self, crop: Any) -> Arrays:
-        """Targets of a crop that has been read."""
+        """Targets of a crop that this reader has taken."""
 
 
 class Contents(Protocol):
@@ -181,30 +189,25 @@ class CropReader:
     def __reduce__(self) -> tuple[Any, ...]:
         return (CropReader, (self.source,))
 
-    def place(self, index: int, unit: float, n_samples: int) -> Crop:
-        """The crop of `n_samples` that a number in [0, 1) places in a scene.
-
-        Raises:
-            CorruptShardError: the shard is missing or damaged.
-        """
-        info = self.source.info
-        shard = self._shard(index // info.shard_scenes)
-        row = index - shard.commit.first
-        length = int(shard.n_samples[row])
-        start = crop_start(unit, length, n_samples, self.source.targets)
-        return Crop(shard=shard, row=row, start=start, valid=min(n_samples, length - start))
-
-    def read(self, crops: Sequence[Crop], out: Sequence[NDArray[Any]]) -> None:
-        """Read crops.
-
-        Args:
-            out: what each is written to; zeros follow its samples. Shape: [channels, samples].
+    def take(
+        self,
+        index: NDArray[np.int64],
+        unit: NDArray[np.float64],
+        out: Sequence[NDArray[Any]],
+    ) -> list[Crop]:
+        """Crops of scenes; see `Reader`.
 
         Raises:
             CorruptShardError: a shard is missing or damaged.
         """
+        self._prepare(index)
+        crops = [
+            self._place(int(n), float(u), samples.shape[-1])
+            for n, u, samples in zip(index, unit, out, strict=True)
+        ]
         for crop, data, samples in zip(crops, self._chunks(crops), out, strict=True):
             self._cut(crop, data, samples)
+        return crops
 
     def targets(self, crop: Crop) -> Arrays:
         """Targets of a crop.
@@ -216,6 +219,25 @@ class CropReader:
         assert maker is not None
         n_samples = int(crop.shard.n_samples[crop.row])
         return maker.of_crop(self._labels(crop.shard.commit.shard)(crop.row), n_samples, crop.start)
+
+    def _prepare(self, index: NDArray[np.int64]) -> None:
+        """Learn what has to be known of the shards of some scenes, several at a time if remote."""
+        if isinstance(self.source.place, LocalPlace):
+            return
+        shards = np.unique(index // self.source.info.shard_scenes).tolist()
+        with ThreadPoolExecutor(PARALLEL_READS) as pool:
+            list(pool.map(self._shard, shards))
+            if self.source.targets is not None:
+                list(pool.map(self._labels, shards))
+
+    def _place(self, index: int, unit: float, n_samples: int) -> Crop:
+        """The crop of `n_samples` that a number in [0, 1) places in a scene."""
+        info = self.source.info
+        shard = self._shard(index // info.shard_scenes)
+        row = index - shard.commit.first
+        length = int(shard.n_samples[row])
+        start = crop_start(unit, length, n_samples, self.source.targets)
+        return Crop(shard=shard, row=row, start=start, valid=min(n_samples, length - start))
 
     def _chunks(self, crops: Sequence[Crop]) -> Iterator[list[Bytes]]:
         """Bytes of the chunks of each crop; they hold until those of the next are taken."""
@@ -300,13 +322,10 @@ class CropReader:
         return of_scene
 
     def _index(self, commit: Commit, key: str) -> NDArray[np.uint64]:
-        def read() -> NDArray[np.uint64]:
-            expected = commit.files[key].size
-            if (size := self.source.place.size(key)) != expected:
-                raise CorruptShardError(f"it has {size} bytes, committed were {expected}")
-            return read_index(self.source.place, key, expected, self.source.info)
-
-        return self._explained(commit, key, read)
+        """Where the chunks of a shard are; that it is found where it was put tells the size."""
+        place, info = self.source.place, self.source.info
+        size = commit.files[key].size
+        return self._explained(commit, key, lambda: read_index(place, key, size, info))
 
     def _committed(self, commit: Commit, key: str) -> bytes:
         """Bytes of a small file of a shard, if they are what was committed."""
@@ -322,8 +341,8 @@ class CropReader:
     def _table(self, commit: Commit, table: str, columns: Sequence[str]) -> pa.Table:
         data = self._committed(commit, table_key(table, commit.shard))
         file = pq.ParquetFile(pa.BufferReader(data))
-        there = [name for name in columns if name in file.schema_arrow.names]
-        return file.read(columns=there)
+        there = set(file.schema_arrow.names)
+        return file.read(columns=[name for name in columns if name in there], use_threads=False)
 
     def _told(self, shard: Shard, read: Callable[[], T]) -> T:
         return self._explained(shard.commit, shard.key, read)

@@ -15,13 +15,14 @@ from scenesynth.store.crops import Source
 from scenesynth.store.follow import FOLLOW_TIMEOUT_S, Follower, OnWait, log_waiting
 from scenesynth.store.layout import DATASET_FILE, StoredFormat
 from scenesynth.store.order import Rules
+from scenesynth.store.part import Part
 from scenesynth.store.places import Address
 from scenesynth.store.reader import Dataset, open_dataset
 from scenesynth.store.selection import Selection, SkipBad, check_number
 from scenesynth.store.targets import FrameTargets, TargetMaker
 
 if TYPE_CHECKING:
-    from scenesynth.store.stream import Part, Stream
+    from scenesynth.store.stream import Stream
 
 Given = Dataset | Address
 GROUP: int = 32
@@ -152,8 +153,6 @@ def _part(
     targets: TargetMaker | None,
     follower: Follower | None,
 ) -> Part:
-    from scenesynth.store.stream import Part
-
     selection.check(dataset)
     for name in columns:
         check_number(dataset.schema("scenes"), name, "columns", dataset.place)
