@@ -20,7 +20,7 @@ torch = pytest.importorskip("torch", reason="needs torch: pip install 'scenesynt
 from scenesynth.pipeline.live import LiveStream, live  # noqa: E402
 from scenesynth.store.stream import Batch  # noqa: E402
 
-pytestmark = pytest.mark.usefixtures("one_torch_thread")
+pytestmark = pytest.mark.usefixtures("one_torch_thread", "compiled_kernels")
 
 RECIPE = make_recipe(duration_s={"uniform": [0.4, 0.6]})
 SPLITS = ("train", "all")
