@@ -187,9 +187,10 @@ class Stream(IterableDataset):  # type: ignore[misc]
             self._pinned_order = self._order_of(pinned)
 
     def set_epoch(self, epoch: int) -> None:
-        """Go to the beginning of an epoch."""
-        self._ahead = None
-        self._position = (epoch, 0)
+        """Go to the beginning of an epoch, unless it is the one at hand."""
+        if epoch != self._position[0]:
+            self._ahead = None
+            self._position = (epoch, 0)
 
     def close(self) -> None:
         """End the workers; iterating again starts new ones."""
