@@ -8,9 +8,13 @@ import uuid
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import s3_helpers
+
+if TYPE_CHECKING:
+    from scenesynth.corpus.corpora import Corpora
 
 
 @pytest.fixture(scope="session")
@@ -44,6 +48,14 @@ def compiled_kernels(private_cache: Path) -> None:
     folder = private_cache / "numba" / sources_digest()
     if folder != kernel_cache():
         shutil.copytree(kernel_cache(), folder, dirs_exist_ok=True)
+
+
+@pytest.fixture(scope="session")
+def corpora(tmp_path_factory: pytest.TempPathFactory, compiled_kernels: None) -> Corpora:
+    """Small corpora of real files, for runs; nobody changes them."""
+    from pipeline_helpers import make_corpora
+
+    return make_corpora(tmp_path_factory.mktemp("clips"))
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from pipeline_helpers import make_clips, make_corpora, make_recipe, plan_of
+from pipeline_helpers import make_clips, make_recipe, plan_of
 from store_helpers import tree_bytes
 
 from scenesynth.corpus.corpora import Corpora
@@ -34,11 +34,6 @@ RECIPE: dict[str, Any] = {
     "clean": {"share": 0.3},
     "targets": {"event_s": 0.3, "emitters": {"integers": [1, 2]}},
 }
-
-
-@pytest.fixture(scope="module")
-def corpora(tmp_path_factory: pytest.TempPathFactory, compiled_kernels: None) -> Corpora:
-    return make_corpora(tmp_path_factory.mktemp("clips"))
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,7 @@ import numpy as np
 import pipeline_helpers as helpers
 import pytest
 from click.testing import CliRunner
-from pipeline_helpers import make_corpora, plan_of
-from test_pipeline import IMPORTS, same, wait_for
+from pipeline_helpers import IMPORTS, make_corpora, plan_of, same, wait_for
 
 from scenesynth.cli import main
 from scenesynth.corpus.corpora import Corpora, pack, prepare_for_rendering
@@ -36,11 +35,6 @@ from scenesynth.pipeline.staging import stage_pack, staged
 from scenesynth.store.commit import list_commits
 from scenesynth.store.layout import failure_key, unseal
 from scenesynth.store.reader import open_dataset
-
-
-@pytest.fixture(scope="module")
-def corpora(tmp_path_factory: pytest.TempPathFactory, compiled_kernels: None) -> Corpora:
-    return make_corpora(tmp_path_factory.mktemp("clips"))
 
 
 @pytest.fixture(autouse=True)

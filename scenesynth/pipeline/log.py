@@ -14,6 +14,7 @@ import platform
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TextIO
@@ -90,7 +91,7 @@ class DriverLog:
     def finish(self, outcome: Outcome) -> None:
         """Write how the run ended, with every bad clip."""
         text = summary(outcome, clips=0)
-        self._write(*text.splitlines(), *bad_clip_lines(outcome.bad_clips))
+        self._write(*text.splitlines(), *bad_clip_lines(outcome))
 
     def _write(self, *lines: str) -> None:
         if self._stream is None:
@@ -108,4 +109,7 @@ class DriverLog:
     def _give_up(self, error: Exception) -> None:
         where = self._place.locate(self._key)
         logger.warning("%s: cannot be written (%s); going on without a log", where, error)
-        self._stream = None
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            with suppress(OSError):  # it tries once more to write what it could not
+                stream.close()
