@@ -6,12 +6,14 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
+from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import s3_helpers
+from disk_helpers import TinyDisk, tiny_file_system, tiny_files
 
 if TYPE_CHECKING:
     from scenesynth.corpus.corpora import Corpora
@@ -78,3 +80,17 @@ def s3(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3_endpoint)
     return f"s3://bucket/{uuid.uuid4().hex}"
+
+
+@pytest.fixture(params=["disk", "files"])
+def tiny_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TinyDisk]:
+    """A file system of 1 MB where mounting is allowed; and files of at most 100 kB."""
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    kind = {"disk": tiny_file_system, "files": tiny_files}[request.param]
+    with ExitStack() as stack:
+        try:
+            disk = stack.enter_context(kind(folder))
+        except PermissionError:
+            pytest.skip("needs the right to mount a small file system")
+        yield disk

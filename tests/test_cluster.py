@@ -112,6 +112,24 @@ def test_two_nodes_that_lose_workers_render_the_bytes_of_one_process(
     assert len({read_commit(plan.root, k).log["node"] for k in range(8)}) == 2
 
 
+def test_two_nodes_write_into_an_object_store_what_one_process_writes_into_a_folder(
+    tmp_path: Path, corpora: Corpora, nodes: Any, s3: str
+) -> None:
+    run(plan_of(tmp_path / "one", corpora, scenes=24))
+    variables = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    killed: list[int] = []
+
+    def kill(event: Event) -> None:
+        if isinstance(event, ShardDone) and not killed:
+            killed.append(worker_pids()[0])
+            os.kill(killed[0], signal.SIGKILL)
+
+    joining = joined(nodes, runtime_env={"env_vars": variables})
+    assert run(plan_of(s3, corpora, scenes=24), on_event=kill, **joining).state == "done"
+    assert same(tmp_path / "one", s3)
+    assert len({read_commit(s3, k).log["node"] for k in range(6)}) == 2
+
+
 def test_a_node_lost_and_one_added_change_nothing(
     tmp_path: Path, corpora: Corpora, nodes: Any
 ) -> None:

@@ -518,9 +518,11 @@ def test_errors_while_shards_are_given_up_are_lasting(s3: str, faults: Faults) -
         lambda asked: 403,
         lambda asked: 403 if asked.verb == "put" else None,
         lambda asked: 500,
+        lambda asked: 500 if asked.verb == "put" else None,
         lambda asked: "drop" if asked.verb == "put" else None,
+        lambda asked: "hang" if asked.verb == "put" else None,
     ],
-    ids=["403 always", "403 on writing", "500 always", "no answer on writing"],
+    ids=["403", "403 on writing", "500", "500 on writing", "no answer", "timeouts"],
 )
 def test_a_store_that_fails_half_way_ends_the_run_which_can_be_gone_on_with(
     tmp_path: Path, s3: str, faults: Faults, corpora: Corpora, refuse: Callable[[Asked], Fault]
