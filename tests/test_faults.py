@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -305,6 +306,20 @@ def test_a_shard_that_another_job_could_render_is_not_parked(
     assert same(plan.root, whole)
 
 
+def test_a_dataset_that_is_deleted_under_a_run_is_not_called_complete(
+    tmp_path: Path, corpora: Corpora
+) -> None:
+    plan = plan_of(tmp_path / "ds", corpora, scenes=24)
+
+    def delete(event: Event) -> None:
+        if isinstance(event, ShardDone) and event.shard == 1:
+            shutil.rmtree(plan.root)
+
+    outcome = run(plan, maker=helpers.quick_maker, on_event=delete)
+    assert (outcome.state, outcome.scenes) == ("failed", 24)
+    assert "was there when this run began and was deleted or damaged since then" in outcome.message
+
+
 # --- bad clips ----------------------------------------------------------------------------------
 
 
@@ -411,6 +426,22 @@ def test_a_part_that_is_none_is_refused(text: str) -> None:
 def test_parts_share_out_every_shard_once() -> None:
     parts = [parse_part(f"{i}/3") for i in (1, 2, 3)]
     assert [[k for k in range(7) if part.has(k)] for part in parts] == [[0, 3, 6], [1, 4], [2, 5]]
+
+
+@pytest.mark.parametrize("where", ["--sources", "--out"])
+def test_a_path_that_is_no_text_is_refused_at_once(
+    tmp_path: Path, corpora: Corpora, where: str
+) -> None:
+    make_corpora(tmp_path / "clips")
+    odd = Path(os.fsdecode(os.fsencode(tmp_path / "odd") + b"\xff"))
+    (tmp_path / "clips" / "sources").rename(odd)
+    given = {"--sources": tmp_path / "clips" / "noise", "--noise": tmp_path / "clips" / "noise"}
+    given |= {"--out": tmp_path / "out", where: odd}
+    arguments = [str(part) for pair in given.items() for part in pair]
+    result = CliRunner().invoke(main, ["render", "--scenes", "1", *arguments])
+    assert result.exit_code == 2
+    assert "odd\N{REPLACEMENT CHARACTER}: the path is not valid UTF-8" in result.stderr
+    assert not (tmp_path / "out").exists()
 
 
 # --- signals ------------------------------------------------------------------------------------

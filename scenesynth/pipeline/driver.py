@@ -59,7 +59,7 @@ from scenesynth.pipeline.shard import SceneMaker, ShardJob, make_scene
 from scenesynth.pipeline.signals import GRACE_S, Drain, draining
 from scenesynth.render.compile import ensure_compiled
 from scenesynth.store.commit import Commit, list_commits, read_commits
-from scenesynth.store.layout import DatasetInfo
+from scenesynth.store.layout import DatasetInfo, read_info
 from scenesynth.store.writer import put_tombstone
 
 logger = logging.getLogger(__name__)
@@ -68,6 +68,8 @@ T = TypeVar("T")
 BadClips = dict[str, dict[str, Any]]
 
 RETRY_PAUSE_S: Final = 1.0
+DATASET_LOOK_S: Final = 60.0
+"""How often it is looked whether the dataset is still there."""
 SCENE_LIMIT_S: Final = 300.0
 SCENE_LIMIT_PER_S: Final = 30.0
 """Default limit of a scene's time: the former, or so many times its length where that is more."""
@@ -162,6 +164,7 @@ class _Run:
     drained: bool = False
     fatal: str = ""
     began: float = field(default_factory=time.monotonic)
+    looked: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         self.todo = tuple(k for k in self.settled.todo if self.part is None or self.part.has(k))
@@ -193,6 +196,7 @@ class _Run:
             pool, workers = open_pool()
             self.on_event(self.started(workers))
             while running or ((fresh or self.again) and not self._ending(drain)):
+                self._look_for_dataset()
                 while running < pool.capacity and not self._ending(drain):
                     if (job := self._next(jobs)) is None:
                         break
@@ -216,7 +220,23 @@ class _Run:
             self._end_hopeless()
         self.drained = drain.requested and bool(running or fresh or self.again)
 
+    def _look_for_dataset(self, every_s: float = DATASET_LOOK_S) -> None:
+        """End a run whose dataset was deleted under it, which would otherwise go on unseen."""
+        if time.monotonic() - self.looked < every_s:
+            return
+        self.looked = time.monotonic()
+        try:
+            read_info(self.plan.root)
+        except (OSError, RefusedError):
+            return  # not what it is about
+        except StoreError as error:
+            self.fatal = self.fatal or (
+                f"{error}. It was there when this run began and was deleted or damaged since then; "
+                f"put it back from a copy, or give another --out"
+            )
+
     def outcome(self) -> Outcome:
+        self._look_for_dataset(0.0)
         parked: tuple[int, ...] = self._looking_back(
             lambda: tuple(parked_shards(self.plan.root)), ()
         )

@@ -52,7 +52,7 @@ class DriverLog:
             return io.StringIO()
         path = Path(self._place.locate(self._key))
         path.parent.mkdir(exist_ok=True)
-        return path.open("a", encoding="utf-8")
+        return path.open("a", encoding="utf-8", errors="backslashreplace")
 
     def __enter__(self) -> Self:
         return self
@@ -102,7 +102,9 @@ class DriverLog:
             self._stream.flush()
             if isinstance(self._stream, io.StringIO) and time.monotonic() - self._put >= _EVERY_S:
                 self._put = time.monotonic()
-                self._place.replace(self._key, self._stream.getvalue().encode())
+                self._place.replace(
+                    self._key, self._stream.getvalue().encode(errors="backslashreplace")
+                )
         except (OSError, StoreError) as error:
             self._give_up(error)
 

@@ -10,10 +10,12 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from scenesynth.corpus.corpora import Corpora
 from scenesynth.corpus.pools import UNLABELLED
+from scenesynth.data import check_name
 from scenesynth.distributions import Number
 from scenesynth.errors import ConfigError, StoreError
 from scenesynth.pipeline.device import choose_backend
@@ -430,6 +432,8 @@ def checked_address(out: Address) -> Address:
         root = address_of(out)
     except StoreError as error:
         raise ConfigError(f"--out {error}") from None
+    if isinstance(root, Path):
+        check_name(root)
     place_of(root)  # what is missing is said now, not after the clips are indexed
     return root
 
