@@ -36,6 +36,7 @@ from scenesynth.pipeline.log import DriverLog
 from scenesynth.pipeline.parts import Part, parse_part
 from scenesynth.pipeline.progress import Progress, Tally, summary
 from scenesynth.pipeline.shard import BadClipError, SceneMaker, make_scene, render_shard
+from scenesynth.pipeline.signals import DRAIN_SIGNALS
 from scenesynth.pipeline.staging import stage_pack, staged
 from scenesynth.store import local
 from scenesynth.store.commit import list_commits
@@ -480,6 +481,33 @@ def test_a_scheduler_s_signal_drains_a_part_with_exit_code_75(
     ds = open_dataset(out)
     assert 0 < len([scene.audio for scene in ds]) == events[-1]["scenes"]
     assert all(k % 2 == 1 for k in list_commits(out))
+
+
+@pytest.mark.parametrize("number", DRAIN_SIGNALS)
+def test_a_signal_before_anything_is_rendered_has_exit_code_75_too(
+    tmp_path: Path, corpora: Corpora, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    make_corpora(tmp_path / "clips")
+    places = [f"--{name}={tmp_path / 'clips' / name}" for name in ("sources", "noise")]
+
+    def interrupted(*args: object, **options: object) -> None:
+        try:
+            signal.raise_signal(number)
+        finally:
+            signal.raise_signal(number)  # while it is cleaned up
+
+    monkeypatch.setattr("scenesynth.corpus.corpora.prepare_for_rendering", interrupted)
+    before = {each: signal.getsignal(each) for each in DRAIN_SIGNALS}
+    try:
+        result = CliRunner().invoke(
+            main, ["render", *SMALL, "--scenes=4", *places, f"--out={tmp_path / 'out'}"]
+        )
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    assert result.exit_code == 75
+    told = f"ended early ({number.name}); give the same command again to go on"
+    assert result.stderr.splitlines()[-1] == told
 
 
 def test_what_is_not_finished_within_the_grace_is_given_up(

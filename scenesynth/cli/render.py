@@ -319,21 +319,33 @@ def render(**options: Any) -> None:
     asked = _Asked(**options)
     price = _price(asked)
     machines = machines_of(asked)
+    if not asked.dry_run:
+        raise SystemExit(_render(asked, machines))
     plan = _plan(asked)
-    if asked.dry_run and asked.source is not None:
+    if asked.source is not None:
         click.echo(_report_again(plan, asked))
         return
-    if asked.dry_run:
-        from scenesynth.cli.estimate import estimate, report
+    from scenesynth.cli.estimate import estimate, report
 
-        found = estimate(plan, machines.workers_for(plan.n_shards), tell)
-        click.echo(report(plan, found, asked.as_json, price))
-        return
-    if asked.overwrite:
-        from scenesynth.cli.overwrite import clear
+    found = estimate(plan, machines.workers_for(plan.n_shards), tell)
+    click.echo(report(plan, found, asked.as_json, price))
 
-        clear(plan.root, asked.yes)
-    raise SystemExit(_run(plan, asked, machines))
+
+def _render(asked: _Asked, machines: Machines) -> int:
+    from scenesynth.pipeline.signals import EndedEarlyError, ending_early
+
+    try:
+        with ending_early():
+            plan = _plan(asked)
+            if asked.overwrite:
+                from scenesynth.cli.overwrite import clear
+
+                clear(plan.root, asked.yes)
+            return _run(plan, asked, machines)
+    except EndedEarlyError as error:
+        _take_no_more_signals()
+        tell(f"ended early ({error}); give the same command again to go on")
+        return DRAINED
 
 
 def _from_failure(context: click.Context, file: str | None) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -19,6 +19,10 @@ DRAIN_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 GRACE_S: Final = 25.0
 """Time to finish shards after a scheduler's signal: SLURM and Kubernetes kill after 30 s."""
+
+
+class EndedEarlyError(KeyboardInterrupt):
+    """A signal came before there was anything to finish; its name is the text."""
 
 
 @dataclass
@@ -54,13 +58,41 @@ def draining(tell: Callable[[str], None], grace_s: float = GRACE_S) -> Iterator[
         tell(f"ending ({name}): shards under way may finish within {grace_s:g} s")
         signal.setitimer(signal.ITIMER_REAL, max(grace_s, 1e-3))
 
+    with _handling((*DRAIN_SIGNALS, signal.SIGALRM), handle):
+        try:
+            yield drain
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
+
+
+@contextmanager
+def ending_early() -> Iterator[None]:
+    """Take the same signals while a run is prepared: the first raises EndedEarlyError.
+
+    More of them change nothing, so that what was begun is cleaned up in peace.
+    """
+    ended = False
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal ended
+        if not ended:
+            ended = True
+            raise EndedEarlyError(signal.Signals(number).name)
+
+    with _handling(DRAIN_SIGNALS, handle):
+        yield
+
+
+@contextmanager
+def _handling(
+    numbers: Sequence[signal.Signals], handle: Callable[[int, FrameType | None], None]
+) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
-        yield drain
+        yield
         return
-    before = {number: signal.signal(number, handle) for number in (*DRAIN_SIGNALS, signal.SIGALRM)}
+    before = {number: signal.signal(number, handle) for number in numbers}
     try:
-        yield drain
+        yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
         for number, handler in reversed(before.items()):
             signal.signal(number, handler)
