@@ -483,9 +483,11 @@ def test_a_signal_drains_the_workers_and_the_next_run_goes_on(
     plan = plan_of(tmp_path / "ds", corpora, scenes=48)
 
     def interrupt(event: Event) -> None:
-        if isinstance(event, ShardDone) and event.shard == 0:
+        if isinstance(event, ShardDone) and not interrupted:
+            interrupted.append(event)
             signal.raise_signal(signal.SIGTERM)
 
+    interrupted: list[Event] = []
     outcome = run(plan, workers=2, maker=helpers.quick_maker, on_event=interrupt)
     assert outcome.state == "drained"
     assert outcome.scenes == 4 * len(list_commits(plan.root)) < 48

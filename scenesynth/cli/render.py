@@ -334,18 +334,18 @@ def render(**options: Any) -> None:
 def _render(asked: _Asked, machines: Machines) -> int:
     from scenesynth.pipeline.signals import EndedEarlyError, ending_early
 
-    try:
-        with ending_early():
+    with ending_early():
+        try:
             plan = _plan(asked)
             if asked.overwrite:
                 from scenesynth.cli.overwrite import clear
 
                 clear(plan.root, asked.yes)
             return _run(plan, asked, machines)
-    except EndedEarlyError as error:
-        _take_no_more_signals()
-        tell(f"ended early ({error}); give the same command again to go on")
-        return DRAINED
+        except EndedEarlyError as error:
+            _take_no_more_signals()
+            tell(f"ended early ({error}); give the same command again to go on")
+            return DRAINED
 
 
 def _from_failure(context: click.Context, file: str | None) -> None:

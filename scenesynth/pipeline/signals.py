@@ -95,4 +95,5 @@ def _handling(
         yield
     finally:
         for number, handler in reversed(before.items()):
-            signal.signal(number, handler)
+            if signal.getsignal(number) is not signal.SIG_IGN:  # which is meant to last
+                signal.signal(number, handler)
