@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -23,6 +23,33 @@ GRACE_S: Final = 25.0
 
 class EndedEarlyError(KeyboardInterrupt):
     """A signal came before there was anything to finish; its name is the text."""
+
+
+@contextmanager
+def ending_early() -> Iterator[None]:
+    """Take the signals that end a run while it is prepared: the first raises EndedEarlyError.
+
+    More of them change nothing, so that what was begun is cleaned up in peace. In other threads
+    than the main one nothing happens.
+    """
+    ended = False
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal ended
+        if not ended:
+            ended = True
+            raise EndedEarlyError(signal.Signals(number).name)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handle) for number in DRAIN_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if signal.getsignal(number) is not signal.SIG_IGN:  # which is meant to last
+                signal.signal(number, handler)
 
 
 @dataclass
@@ -58,42 +85,13 @@ def draining(tell: Callable[[str], None], grace_s: float = GRACE_S) -> Iterator[
         tell(f"ending ({name}): shards under way may finish within {grace_s:g} s")
         signal.setitimer(signal.ITIMER_REAL, max(grace_s, 1e-3))
 
-    with _handling((*DRAIN_SIGNALS, signal.SIGALRM), handle):
-        try:
-            yield drain
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0.0)
-
-
-@contextmanager
-def ending_early() -> Iterator[None]:
-    """Take the same signals while a run is prepared: the first raises EndedEarlyError.
-
-    More of them change nothing, so that what was begun is cleaned up in peace.
-    """
-    ended = False
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        nonlocal ended
-        if not ended:
-            ended = True
-            raise EndedEarlyError(signal.Signals(number).name)
-
-    with _handling(DRAIN_SIGNALS, handle):
-        yield
-
-
-@contextmanager
-def _handling(
-    numbers: Sequence[signal.Signals], handle: Callable[[int, FrameType | None], None]
-) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield drain
         return
-    before = {number: signal.signal(number, handle) for number in numbers}
+    before = {number: signal.signal(number, handle) for number in (*DRAIN_SIGNALS, signal.SIGALRM)}
     try:
-        yield
+        yield drain
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
         for number, handler in reversed(before.items()):
-            if signal.getsignal(number) is not signal.SIG_IGN:  # which is meant to last
-                signal.signal(number, handler)
+            signal.signal(number, handler)
