@@ -43,6 +43,8 @@ SLOT_NOTES: Final = {
 
 ABSENT: Final = np.uint64(2**64 - 1)
 _CRC_BYTES: Final = 4
+_CRC_RESIDUE: Final = 0x48674BC7
+"""The crc32c of any data followed by its own crc32c (RFC 3385, section 3.1)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,15 +119,30 @@ def encode_scene(audio: NDArray[np.float32], array: StoredArray, info: DatasetIn
     Raises:
         ValueError: another number of rows, too long, or samples that are not finite.
     """
+    stored, gain, peak = stored_samples(audio, array, info)
+    codec = CODECS[info.codec]
+    chunks = tuple(_compress(_window(stored, n, info), codec) for n in range(info.n_chunks))
+    return EncodedScene(chunks=chunks, gain=float(gain), peak=float(peak))
+
+
+def stored_samples(
+    audio: NDArray[np.float32], array: StoredArray, info: DatasetInfo
+) -> tuple[NDArray[Any], np.float32, np.float32]:
+    """Samples of a scene as they are stored, with its gain and its peak.
+
+    Args:
+        audio: Shape [rows, samples], at most `info.max_samples` long.
+
+    Raises:
+        ValueError: another number of rows, too long, or samples that are not finite.
+    """
     _check_audio(audio, array, info)
     codec = CODECS[info.codec]
     peak = _peak(audio)
     if not np.isfinite(peak):
         raise ValueError(f"{_what(array)}: the audio holds samples that are not finite")
     gain = peak if codec.dtype == "int16" else np.float32(peak > 0)
-    stored = quantise(audio, gain, codec)
-    chunks = tuple(_compress(_window(stored, n, info), codec) for n in range(info.n_chunks))
-    return EncodedScene(chunks=chunks, gain=float(gain), peak=float(peak))
+    return quantise(audio, gain, codec), gain, peak
 
 
 def quantise(audio: NDArray[np.float32], gain: np.float32, codec: Codec) -> NDArray[Any]:
@@ -234,6 +251,24 @@ def decode_chunk(data: bytes, array: StoredArray, info: DatasetInfo) -> NDArray[
     dtype = np.dtype(CODECS[info.codec].dtype).newbyteorder("<")
     samples = np.frombuffer(blosc.decompress(data[:-_CRC_BYTES]), dtype=dtype)
     return samples.reshape(*array.axes.values(), info.chunk_samples)
+
+
+def decode_into(data: NDArray[np.uint8], out: NDArray[Any]) -> None:
+    """As `decode_chunk`, into memory that is there.
+
+    Fresh memory would take longer to fault in than the samples to decode.
+
+    Args:
+        out: of the stored type, contiguous. Shape: [the array's axes, chunk].
+
+    Raises:
+        CorruptShardError: saying what is wrong, without naming the file.
+        RuntimeError: the same, found by blosc.
+    """
+    if google_crc32c.value(data) != _CRC_RESIDUE:
+        raise CorruptShardError("the checksum of a chunk does not match")
+    blosc.use_threads = False  # see _compress
+    blosc.decompress(data[:-_CRC_BYTES], out)
 
 
 def check_gain_object(data: bytes, info: DatasetInfo) -> None:
