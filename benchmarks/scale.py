@@ -143,7 +143,8 @@ def drive(root: Path, templates: Path, shards: int, nodes: int) -> None:
             cluster=cluster,
         )
     workers = NODE_WORKERS if nodes else WORKERS
-    tell({"state": outcome.state, "scenes": outcome.scenes, **meter.result(workers)})
+    measured = meter.result(workers) if len(meter.notes) > 1 else {}
+    tell({"state": outcome.state, "scenes": outcome.scenes, **measured})
 
 
 def tell(values: dict[str, Any]) -> None:
@@ -191,7 +192,8 @@ def watched(
             if stop_at and not signalled and found.get("shards", 0) >= stop_at:
                 process.send_signal(how)
                 signalled = time.perf_counter()
-        process.wait()
+        code = process.wait()
+        assert code in (0, -signal.SIGKILL if signalled else 0), f"the driver ended with {code}"
         if signalled:
             found["stopped_after_s"] = time.perf_counter() - signalled
     found["wall_s"] = time.perf_counter() - began
