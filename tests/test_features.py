@@ -85,6 +85,8 @@ def intensity_by_formula(spectra: NDArray[np.complex128], name: str) -> Array:
     if name == "gram":
         return np.stack([2 * iy, 2 * iz, 2 * ix]) / (eps + w2 + a2)
     if name == "dcase2020":
+        return np.stack([ix, iy, iz]) / (np.sqrt(ix**2 + iy**2 + iz**2) + eps)
+    if name == "dcase2021":
         return np.stack([ix, iy, iz]) / (eps + (w2 + a2) / 2)
     if name == "dcase2022":
         return np.stack([iy, iz, ix]) / (eps + w2 + a2 / 3)
@@ -165,7 +167,8 @@ def test_intensity_of_a_plane_wave_points_to_its_source(
     ("name", "sn3d", "n3d"),
     [
         ("gram", 1.0, 0.8660),
-        ("dcase2020", 1.0, 0.8660),
+        ("dcase2020", 1, 1),
+        ("dcase2021", 1.0, 0.8660),
         ("dcase2022", 0.75, 0.8660),
         ("psel", 1, 1),
     ],
@@ -300,7 +303,7 @@ def test_presets_have_the_epsilons_of_gram() -> None:
     [
         ({"input": "stereo"}, "input: got 'stereo', must be one of mono, binaural, foa"),
         ({"input": "mono", "n_mel": 64}, "n_mel: unknown key.*did you mean 'n_mels'"),
-        ({"input": "foa", "intensity": "dcase2021"}, "did you mean 'dcase2022'"),
+        ({"input": "foa", "intensity": "dcase2024"}, "did you mean 'dcase202"),
         ({"input": "binaural", "intensity": "gram"}, "needs input 'foa', not 'binaural'"),
         ({"input": "foa", "phase": "ipd_ild"}, "needs input 'binaural', not 'foa'"),
         ({"input": "foa", "channel_order": ["W", "X", "Y"]}, r"must be \['W', 'Y', 'Z', 'X'\]"),

@@ -14,7 +14,7 @@ from scenesynth.errors import ConfigError
 from scenesynth.records import did_you_mean
 
 Input = Literal["mono", "binaural", "foa"]
-Intensity = Literal["none", "gram", "dcase2020", "dcase2022", "psel"]
+Intensity = Literal["none", "gram", "dcase2020", "dcase2021", "dcase2022", "psel"]
 Bands = Literal["sum", "mean"]
 Phase = Literal["none", "ipd_ild"]
 
@@ -29,6 +29,7 @@ AXES: Final[dict[str, tuple[str, ...]]] = {
     "none": (),
     "gram": ("y", "z", "x"),
     "dcase2020": ("x", "y", "z"),
+    "dcase2021": ("x", "y", "z"),
     "dcase2022": ("y", "z", "x"),
     "psel": ("y", "z", "x"),
 }

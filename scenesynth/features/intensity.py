@@ -8,12 +8,14 @@ for a plane wave, the length:
 | name | divisor of I, without epsilon | length, SN3D | source |
 | --- | --- | --- | --- |
 | gram | (|W|^2 + |A|^2) / 2 | 1 | GRAM-T, ambisonic_feature_extractor.py |
-| dcase2020 | (|W|^2 + |A|^2) / 2 | 1 | SELD baselines of DCASE 2020 and 2021 |
+| dcase2020 | |I| | 1 | SELD baseline of DCASE 2020 |
+| dcase2021 | (|W|^2 + |A|^2) / 2 | 1 | SELD baseline of DCASE 2021 |
 | dcase2022 | |W|^2 + |A|^2 / 3 | 0.75 | SELD baselines of DCASE 2022 to 2024 |
 | psel | |I| | 1 | PSELDNets |
 
 gram writes its ratio as 2 I / (epsilon + |W|^2 + |A|^2). For channels in N3D (A = sqrt(3) u W) the
-lengths would be sqrt(3)/2 but for psel; the store holds SN3D. In a diffuse field |A|^2 = |W|^2.
+lengths would be sqrt(3)/2, but 1 for dcase2020 and psel; the store holds SN3D. In a diffuse field
+|A|^2 = |W|^2.
 """
 
 from __future__ import annotations
@@ -37,7 +39,8 @@ class _Rule(NamedTuple):
 
 _RULES: Final = {
     "gram": _Rule(2.0, 1.0, 1.0),
-    "dcase2020": _Rule(1.0, 0.5, 0.5),
+    "dcase2020": _Rule(1.0, 0.0, 0.0, 1.0),
+    "dcase2021": _Rule(1.0, 0.5, 0.5),
     "dcase2022": _Rule(1.0, 1.0, 1.0 / 3.0),
     "psel": _Rule(1.0, 0.0, 0.0, 1.0),
 }
