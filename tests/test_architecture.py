@@ -18,12 +18,13 @@ FLOORS = [
         *("errors", "data", "jit", "records", "yaml_files"),
         *("seeds", "timing", "distributions", "fourier"),
     },
-    {"room", "spatial", "corpus", "store"},
+    {"room", "spatial", "corpus", "store", "features", "models"},
     {"scene"},
     {"acoustics"},
     {"render"},
     {"pipeline"},
-    {"preview"},
+    {"evaluate", "preview"},
+    {"train"},
     {"cli"},
 ]
 LEVEL = {part: level for level, parts in enumerate(FLOORS) for part in parts}
