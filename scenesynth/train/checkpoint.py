@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import io
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 
-from scenesynth.errors import ConfigError, CorruptShardError
+from scenesynth.errors import ConfigError
 from scenesynth.store.local import LocalPlace
 
 SCHEMA: Final = 1
@@ -46,6 +46,10 @@ class Checkpoint:
     stream: dict[str, Any] | None
     samples: dict[str, int]
 
+    def without_stream(self) -> Checkpoint:
+        """The same, for other data."""
+        return replace(self, stream=None)
+
 
 def save(run: Path, checkpoint: Checkpoint, keep: int) -> Path:
     """Write a checkpoint of a run and delete all but the newest `keep`; its path.
@@ -75,18 +79,17 @@ def load(path: Path) -> Checkpoint:
 
     Raises:
         FileNotFoundError: none there.
-        ConfigError: not a checkpoint of this trainer, or of a later version.
-        CorruptShardError: damaged.
+        ConfigError: damaged, not a checkpoint of this trainer, or of a later version.
     """
     if not path.is_file():
         raise FileNotFoundError(2, "no such checkpoint", str(path))
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise CorruptShardError(f"{path}: damaged ({_line(error)}); delete it, and the checkpoint "
-                                f"before it is taken") from None
-    except Exception as error:  # pickle's errors have no common base
-        raise ConfigError(f"{path}: is no checkpoint of scenesynth ({_line(error)})") from None
+    except Exception as error:  # of zip files, pickles and tensors; they have no common base
+        raise ConfigError(
+            f"{path}: is damaged, or no checkpoint of `scenesynth train` "
+            f"({str(error).partition(chr(10))[0][:120]}); delete it, and the one before it is taken"
+        ) from None
     if not isinstance(content, dict) or not {"schema", *_KEYS} <= set(content):
         raise ConfigError(f"{path}: is no checkpoint of `scenesynth train`")
     if content["schema"] > SCHEMA:
@@ -117,6 +120,3 @@ def _step(path: Path) -> int:
     assert match is not None
     return int(match[1])
 
-
-def _line(error: Exception) -> str:
-    return str(error).partition("\n")[0][:120]

@@ -29,11 +29,17 @@ class Draws:
     noise: torch.Tensor
 
 
-def draw(seed: int, step: int, clips: Sequence[int], windows: int, patches: int) -> Draws:
-    """Random numbers for the clips with these numbers in the global batch of a step."""
+def draw(
+    seed: int, purpose: str, step: int, clips: Sequence[int], windows: int, patches: int
+) -> Draws:
+    """Random numbers for the clips with these numbers in the global batch of a step.
+
+    Args:
+        purpose: "train" or "validation", which share none.
+    """
     places, noise = [], []
     for clip in clips:
-        units = rng(seed, "", "train", index=step, slot=clip).units(windows * (1 + patches))
+        units = rng(seed, "", f"train.{purpose}", index=step, slot=clip).units(windows * (1 + patches))
         places.append(units[:windows])
         noise.append(units[windows:].astype(np.float32).reshape(windows, patches))
     return Draws(
