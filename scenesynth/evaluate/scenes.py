@@ -2,14 +2,15 @@
 
 From each scene one window is taken, and the labels are those of one event: the first target of the
 scene (by its number in the events table). The window begins with that event's wet onset, earlier
-where the scene would end within it. Scenes without a target, with a target that moves by more than
-`STILL_DEG` within the event, or without a direction are left out.
+where the scene would end within it. In scenes without a target it begins with the scene. Those, and
+scenes whose target moves by more than `STILL_DEG` within the event, have no labels.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -41,8 +42,8 @@ class Window:
     Attributes:
         dataset, number: which scene (`datasets[dataset][number]`).
         start: first sample.
-        direction: unit vector to the target.
-        distance_m: to the target.
+        direction: unit vector to the target; None where there are no labels.
+        distance_m: to the target; NaN where there is none.
         t60_s: broadband reverberation time as measured; NaN where there is none.
         label: class of the target.
     """
@@ -50,7 +51,7 @@ class Window:
     dataset: int
     number: int
     start: int
-    direction: tuple[float, float, float]
+    direction: tuple[float, float, float] | None
     distance_m: float
     t60_s: float
     label: str
@@ -92,17 +93,28 @@ def _windows(dataset: Dataset, place: int, split: str, samples: int) -> Iterator
     scenes = scenes.filter(pc.equal(scenes["status"], STATUS_OK)).to_pylist()
     targets = _first_targets(dataset.table("events", _EVENTS))
     for number, scene in enumerate(scenes):
-        event = targets.get(scene["index"])
-        if scene["split"] != split or event is None or not _stands(event):
+        if scene["split"] != split:
             continue
-        onset = round(event["wet_onset_s"] * dataset.sample_rate)
-        yield Window(
+        event = targets.get(scene["index"])
+        t60_s = scene["rt60_broadband_s"]
+        window = Window(
             dataset=place,
             number=number,
+            start=0,
+            direction=None,
+            distance_m=math.nan,
+            t60_s=math.nan if t60_s is None else t60_s,
+            label="",
+        )
+        if event is None or not _stands(event):
+            yield window
+            continue
+        onset = round(event["wet_onset_s"] * dataset.sample_rate)
+        yield replace(
+            window,
             start=max(0, min(onset, scene["n_samples"] - samples)),
             direction=direction(event["azimuth_start_deg"], event["elevation_start_deg"]),
             distance_m=event["distance_start_m"],
-            t60_s=np.nan if scene["rt60_broadband_s"] is None else scene["rt60_broadband_s"],
             label=(event["labels"] or [""])[0],
         )
 

@@ -18,7 +18,7 @@ import yaml
 from scenesynth.data import data_root
 from scenesynth.errors import ConfigError
 from scenesynth.features.config import FeatureConfig, feature_preset
-from scenesynth.models.config import MaeConfig, size_preset
+from scenesynth.models.config import MaeConfig, sized
 from scenesynth.records import did_you_mean, from_plain, to_plain
 from scenesynth.yaml_files import read_yaml, set_field
 
@@ -39,6 +39,9 @@ _FREE: Final = (
     "checkpoint",
 )
 """Values that may change when a run goes on: they decide nothing but rounding and what is told."""
+
+_SIZED: Final = ("encoder", "decoder", "ssd")
+"""Parts of a model that its size decides."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,13 +247,7 @@ def load_run(name_or_path: str | Path, changes: Sequence[tuple[str, str]] = ()) 
         raise ConfigError(f"{path}: holds no mapping, so it is no configuration of a run")
     changed = f" (with {', '.join(f'{f}={t}' for f, t in changes)})" if changes else ""
     try:
-        _write_out(plain, "features", changes, str(path))
-        _write_out(plain, "model", changes, str(path))
-        for name, text in changes:
-            set_field(plain, name, text, f"--set {name}={text}", "the run")
-        plain.setdefault("name", path.stem)
-        _follow_features(plain)
-        return from_plain(RunConfig, plain)
+        return from_plain(RunConfig, {"name": path.stem} | _written_out(plain, changes))
     except ConfigError as error:
         raise ConfigError(f"{path}{changed}: {error}") from None
 
@@ -297,6 +294,50 @@ def _find(name_or_path: str | Path) -> Path:
             f"given by its path with .yaml"
         )
     return data_root() / PRESET_FOLDER / f"{text}.yaml"
+
+
+def _written_out(plain: dict[str, Any], changes: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """A configuration, changed, with the names of front end and size replaced by what they mean."""
+    _expand(plain)
+    for name, text in changes:
+        set_field(plain, name, text, f"--set {name}={text}", "the run")
+        if name == "model.size":
+            for part in _SIZED:
+                plain["model"].pop(part, None)
+        if name.partition(".")[0] == "features":
+            plain["model"].pop("channels", None)
+            plain["model"].pop("mels", None)
+        _expand(plain)
+    return plain
+
+
+def _expand(plain: dict[str, Any]) -> None:
+    """Replace names by what they mean, in place."""
+    for name in ("features", "model"):
+        if name not in plain:
+            raise ConfigError(f"{name}: missing key of RunConfig")
+    if isinstance(plain["features"], str):
+        plain["features"] = to_plain(feature_preset(plain["features"]))
+    features, model = plain["features"], plain["model"]
+    if not isinstance(model, dict) or not isinstance(features, dict):
+        return
+    seen = from_plain(FeatureConfig, features, "features")
+    plain["features"] = to_plain(seen)
+    model.setdefault("channels", seen.n_channels)
+    model.setdefault("mels", seen.n_mels)
+    if "size" in model:
+        plain["model"] = _with_size(model)
+
+
+def _with_size(model: dict[str, Any]) -> dict[str, Any]:
+    """A model of a named size; what it states itself goes before."""
+    stated = {name: value for name, value in model.items() if name != "size"}
+    backbone = stated.get("backbone", "vit")
+    base = to_plain(sized(str(model["size"]), channels=1, backbone=backbone))
+    for name in _SIZED:
+        if isinstance(stated.get(name), dict):
+            stated[name] = base[name] | stated[name]
+    return base | stated
 
 
 def _at_least(path: str, record: Any, **least: float) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 from scenesynth.errors import ConfigError
 from scenesynth.store.reader import Dataset, open_dataset
-from scenesynth.store.stream import Stream, stream
+from scenesynth.store.stream import Stream
+from scenesynth.store.streaming import stream
 from scenesynth.train.config import RunConfig
 from scenesynth.train.processes import Processes
 

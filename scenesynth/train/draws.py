@@ -28,6 +28,13 @@ class Draws:
     places: torch.Tensor
     noise: torch.Tensor
 
+    def to(self, device: torch.device) -> Draws:
+        """The same on a device."""
+        return Draws(
+            places=self.places.to(device, non_blocking=True),
+            noise=self.noise.to(device, non_blocking=True),
+        )
+
 
 def draw(
     seed: int, purpose: str, step: int, clips: Sequence[int], windows: int, patches: int

@@ -3,48 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
 
 import torch
 
 from scenesynth.errors import ConfigError
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fed:
-    """This process's share of a step.
-
-    Attributes:
-        batch: clips, on the device.
-        position: state of the stream after these clips.
-    """
-
-    batch: Any
-    position: dict[str, Any]
+from scenesynth.store.stream import Batch, Stream
 
 
 class Feed:
     """Takes batches from a stream, epoch after epoch, and moves them to the device.
 
-    `fetch` may be called while the device computes: on CUDA the copy then runs beside it. The
-    position that goes with a batch is the one after it, however far ahead the stream is.
+    `fetch` may be called while the device computes: on CUDA the copy then runs beside it.
     """
 
-    def __init__(self, stream: Any, device: torch.device) -> None:
+    def __init__(self, stream: Stream, device: torch.device) -> None:
         self._stream = stream
         self._device = device
-        self._epoch: Iterator[Any] = iter(())
-        self._ahead: Fed | None = None
+        self._epoch: Iterator[Batch] = iter(())
+        self._ahead: Batch | None = None
 
-    def take(self) -> tuple[Fed, float]:
+    def take(self) -> tuple[Batch, float]:
         """The next step's clips, and how long they were waited for, in seconds."""
         waited_s = self.fetch()
-        fed = self._ahead
-        assert fed is not None
+        batch = self._ahead
+        assert batch is not None
         self._ahead = None
-        return fed, waited_s
+        return batch, waited_s
 
     def fetch(self) -> float:
         """See that the next step's clips are there; how long that took, in seconds."""
@@ -55,10 +40,10 @@ class Feed:
         waited_s = perf_counter() - began
         if self._device.type == "cuda":
             batch = batch.pin_memory().to(self._device, non_blocking=True)
-        self._ahead = Fed(batch=batch, position=self._stream.state_dict())
+        self._ahead = batch
         return waited_s
 
-    def _next(self) -> Any:
+    def _next(self) -> Batch:
         batch = next(self._epoch, None)
         if batch is None:
             self._epoch = iter(self._stream)

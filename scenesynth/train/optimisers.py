@@ -20,7 +20,7 @@ def make_optimisers(
 ) -> list[torch.optim.Optimizer]:
     """Optimisers of a model's parameters; their learning rates are set before each step.
 
-    Only matrices decay: biases, gains of norms, tokens and positions do not. Muon (Jordan et al.,
+    Only the matrices of linear layers decay: biases, gains of norms, tokens and tables do not. Muon (Jordan et al.,
     2024) takes matrices alone, with steps scaled to the size of AdamW's (Liu et al. 2025,
     arXiv 2502.16982), so that one learning rate serves both.
 
@@ -28,8 +28,9 @@ def make_optimisers(
         ConfigError: this torch has no Muon.
     """
     learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    matrices = [parameter for parameter in learned if parameter.ndim == 2]
-    others = [parameter for parameter in learned if parameter.ndim != 2]
+    of_layers = {id(m.weight) for m in model.modules() if isinstance(m, torch.nn.Linear)}
+    matrices = [parameter for parameter in learned if id(parameter) in of_layers]
+    others = [parameter for parameter in learned if id(parameter) not in of_layers]
     if kind == "adamw":
         groups = [
             {"params": matrices, "weight_decay": weight_decay},

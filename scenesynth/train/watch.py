@@ -162,7 +162,7 @@ class Watch:
         return torch.from_numpy(waveform).to(self._processes.device)
 
     def _noise(self, model: MaskedAutoencoder, numbers: Sequence[int]) -> torch.Tensor:
-        draws = draw(self._config.seed, "validation", 0, numbers, 1, model.config.patches)
+        draws = draw(self._config.seed, "validation", 0, numbers, 1, model.config.n_tokens)
         return draws.noise[:, 0].to(self._processes.device)
 
     def _name(self, window: Window) -> str:
