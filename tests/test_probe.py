@@ -87,7 +87,7 @@ def labelled(n: int, seed: int) -> list[Window]:
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return [
         Window(
-            dataset=0,
+            dataset=None,  # type: ignore[arg-type]
             number=k,
             start=0,
             direction=tuple(vector),
@@ -104,7 +104,12 @@ def embedded(n: int, seed: int, noise: float) -> Embedded:
     windows = labelled(n, seed)
     facts = np.array(
         [
-            [*w.direction, np.log(w.distance_m), np.log(np.nan_to_num(w.t60_s, nan=1.0)), w.label == "a"]
+            [
+                *w.direction,
+                np.log(w.distance_m),
+                np.log(np.nan_to_num(w.t60_s, nan=1.0)),
+                w.label == "a",
+            ]
             for w in windows
         ]
     )

@@ -9,6 +9,7 @@ and features are computed once, over all of it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -16,6 +17,10 @@ from torch.nn.functional import pad
 
 from scenesynth.features.front_end import FrontEnd
 from scenesynth.models.mae import MaskedAutoencoder
+
+
+AT_ONCE: Final = 256
+"""Windows that are encoded at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +44,10 @@ def embed(front_end: FrontEnd, model: MaskedAutoencoder, waveform: Tensor) -> Em
     window = frames * front_end.config.hop
     n = -(-waveform.shape[-1] // window)
     features = front_end(pad(waveform, (0, n * window - waveform.shape[-1])))[..., : n * frames]
-    windows = features.unflatten(-1, (n, frames)).movedim(-2, 1)
-    encoded = model.encode(windows.flatten(0, 1))
+    windows = features.unflatten(-1, (n, frames)).movedim(-2, 1).flatten(0, 1)
+    encoded = [model.encode(some) for some in windows.split(AT_ONCE)]
+    shape = (len(waveform), n)
     return Embeddings(
-        steps=encoded.steps.unflatten(0, (len(waveform), n)).flatten(1, 2),
-        summary=encoded.cls.unflatten(0, (len(waveform), n)),
+        steps=torch.cat([part.steps for part in encoded]).unflatten(0, shape).flatten(1, 2),
+        summary=torch.cat([part.cls for part in encoded]).unflatten(0, shape),
     )

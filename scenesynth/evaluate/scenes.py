@@ -40,7 +40,7 @@ class Window:
     """A window of a scene, with its labels.
 
     Attributes:
-        dataset, number: which scene (`datasets[dataset][number]`).
+        dataset, number: which scene, `dataset[number]`.
         start: first sample.
         direction: unit vector to the target; None where there are no labels.
         distance_m: to the target; NaN where there is none.
@@ -48,7 +48,7 @@ class Window:
         label: class of the target.
     """
 
-    dataset: int
+    dataset: Dataset
     number: int
     start: int
     direction: tuple[float, float, float] | None
@@ -61,17 +61,13 @@ def choose_windows(
     datasets: Sequence[Dataset], split: str, limit: int, samples: int, seed: int = 0
 ) -> list[Window]:
     """At most `limit` windows of `samples` samples, from scenes of a split drawn by `seed`."""
-    found = [
-        window
-        for place, dataset in enumerate(datasets)
-        for window in _windows(dataset, place, split, samples)
-    ]
+    found = [window for dataset in datasets for window in _windows(dataset, split, samples)]
     order = rng(seed, split, "probe").units(len(found)).argsort()[:limit]
     return [found[n] for n in sorted(order)]
 
 
 def read_windows(
-    datasets: Sequence[Dataset], windows: Sequence[Window], format: str, samples: int, batch: int
+    windows: Sequence[Window], format: str, samples: int, batch: int
 ) -> Iterator[NDArray[np.float32]]:
     """Waveforms of windows, in batches. Shape of each: [at most batch, channels, samples].
 
@@ -79,16 +75,16 @@ def read_windows(
     """
     for first in range(0, len(windows), batch):
         some = windows[first : first + batch]
-        yield np.stack([_cut(datasets[w.dataset], w, format, samples) for w in some])
+        yield np.stack([_cut(window, format, samples) for window in some])
 
 
-def _cut(dataset: Dataset, window: Window, format: str, samples: int) -> NDArray[np.float32]:
-    audio = dataset[window.number].audio_by_format[format]
+def _cut(window: Window, format: str, samples: int) -> NDArray[np.float32]:
+    audio = window.dataset[window.number].audio_by_format[format]
     part = audio[:, window.start : window.start + samples]
     return np.pad(part, ((0, 0), (0, samples - part.shape[1])))
 
 
-def _windows(dataset: Dataset, place: int, split: str, samples: int) -> Iterator[Window]:
+def _windows(dataset: Dataset, split: str, samples: int) -> Iterator[Window]:
     scenes = dataset.table("scenes", _SCENES)
     scenes = scenes.filter(pc.equal(scenes["status"], STATUS_OK)).to_pylist()
     targets = _first_targets(dataset.table("events", _EVENTS))
@@ -98,7 +94,7 @@ def _windows(dataset: Dataset, place: int, split: str, samples: int) -> Iterator
         event = targets.get(scene["index"])
         t60_s = scene["rt60_broadband_s"]
         window = Window(
-            dataset=place,
+            dataset=dataset,
             number=number,
             start=0,
             direction=None,

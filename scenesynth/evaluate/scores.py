@@ -66,7 +66,9 @@ def _direction_errors_deg(train: Embedded, test: Embedded) -> Array:
 
 def _ratios(train: Embedded, test: Embedded, field: str) -> Array:
     """Estimates of a positive quantity over the truth, for windows that have it."""
-    truth = [np.array([getattr(window, field) for window in part.windows]) for part in (train, test)]
+    truth = [
+        np.array([getattr(window, field) for window in part.windows]) for part in (train, test)
+    ]
     known = [np.isfinite(values) & (values > 0) for values in truth]
     if known[0].sum() < 2 or not known[1].any():
         return np.zeros(0)

@@ -119,4 +119,3 @@ def _step(path: Path) -> int:
     match = _NAME.fullmatch(path.name)
     assert match is not None
     return int(match[1])
-

@@ -116,6 +116,7 @@ class ValidationConfig:
     """What is looked at on scenes that are not trained on.
 
     Attributes:
+        datasets: folders or URIs in which they are; those of `data` where it is empty.
         every: steps from one validation loss to the next; 0 is never.
         split: the split whose rooms and clips are held out.
         scenes: how many of its scenes.
@@ -125,6 +126,7 @@ class ValidationConfig:
             the `scenes` that are held out.
     """
 
+    datasets: tuple[str, ...] = ()
     every: int = 1_000
     split: str = "valid"
     scenes: int = 256
@@ -188,6 +190,12 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         _at_least("", self, steps=1, batch=1, seed=0, log_every=1)
+        looks = self.validation.every or self.validation.probe_every
+        if looks and self.validation.split == self.data.split:
+            raise ConfigError(
+                f"validation.split = {self.validation.split} is trained on (data.split); give "
+                f"another, or do without (--set validation.every=0 --set validation.probe_every=0)"
+            )
         for name, ours, theirs in (
             ("channels", self.model.channels, self.features.n_channels),
             ("mels", self.model.mels, self.features.n_mels),

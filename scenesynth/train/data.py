@@ -13,8 +13,8 @@ from scenesynth.train.config import RunConfig
 from scenesynth.train.processes import Processes
 
 
-def open_data(config: RunConfig) -> list[Dataset]:
-    """The datasets of a run.
+def open_data(config: RunConfig) -> tuple[list[Dataset], list[Dataset]]:
+    """The datasets that are trained on, and those in which scenes are held out.
 
     Raises:
         ConfigError: none is given, or one is of another format or rate, or too short.
@@ -25,12 +25,17 @@ def open_data(config: RunConfig) -> list[Dataset]:
             "data.datasets: none is given; name one, such as `scenesynth train out/mine --run "
             "runs/first`"
         )
-    datasets = [open_dataset(uri) for uri in config.data.datasets]
-    for uri, dataset in zip(config.data.datasets, datasets, strict=True):
-        _check(uri, dataset, config)
+    datasets = [_opened(uri, config) for uri in config.data.datasets]
     if not config.data.follow:
         _check_split(datasets, config)
-    return datasets
+    others = [_opened(uri, config) for uri in config.validation.datasets]
+    return datasets, others or datasets
+
+
+def _opened(uri: str, config: RunConfig) -> Dataset:
+    dataset = open_dataset(uri)
+    _check(uri, dataset, config)
+    return dataset
 
 
 def open_stream(config: RunConfig, processes: Processes) -> Stream:

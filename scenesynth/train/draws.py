@@ -46,12 +46,12 @@ def draw(
     """
     places, noise = [], []
     for clip in clips:
-        units = rng(seed, "", f"train.{purpose}", index=step, slot=clip).units(windows * (1 + patches))
+        units = rng(seed, "", f"train.{purpose}", index=step, slot=clip).units(
+            windows * (1 + patches)
+        )
         places.append(units[:windows])
         noise.append(units[windows:].astype(np.float32).reshape(windows, patches))
-    return Draws(
-        places=torch.from_numpy(np.stack(places)), noise=torch.from_numpy(np.stack(noise))
-    )
+    return Draws(places=torch.from_numpy(np.stack(places)), noise=torch.from_numpy(np.stack(noise)))
 
 
 def cut_windows(

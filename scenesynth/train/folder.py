@@ -1,10 +1,10 @@
 """The folder of a run: whose it is, and from where the run goes on.
 
-    run.yaml            the configuration, all of it
-    metrics.jsonl       what was measured (scenesynth.train.journal)
-    checkpoints/        the newest states (scenesynth.train.checkpoint)
-    panels/             pictures of reconstructions
-    tensorboard/        where tensorboard is installed
+run.yaml            the configuration, all of it
+metrics.jsonl       what was measured (scenesynth.train.journal)
+checkpoints/        the newest states (scenesynth.train.checkpoint)
+panels/             pictures of reconstructions
+tensorboard/        where tensorboard is installed
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ def _check_folder(run: Path, config: RunConfig) -> None:
     path = run / CONFIG_FILE
     if not path.exists():
         if run.is_dir() and any(run.iterdir()):
-            raise ConfigError(f"{run}: is not empty and not the folder of a run; give another --run")
+            raise ConfigError(
+                f"{run}: is not empty and not the folder of a run; give another --run"
+            )
         return
     there = read_yaml(path)
     found = _bound_differences(there, config)

@@ -9,7 +9,7 @@ share it, the passes that it is cut into, the workers that read, or where the ru
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from time import perf_counter
@@ -24,11 +24,10 @@ from scenesynth.models.flops import flops
 from scenesynth.models.mae import MaskedAutoencoder
 from scenesynth.pipeline.signals import Drain, draining
 from scenesynth.records import to_plain
-from scenesynth.store.reader import Dataset
 from scenesynth.store.stream import Batch
 from scenesynth.train import checkpoint
 from scenesynth.train.checkpoint import Checkpoint
-from scenesynth.train.config import RunConfig
+from scenesynth.train.config import RunConfig, run_yaml
 from scenesynth.train.data import open_data, open_stream
 from scenesynth.train.draws import cut_windows, draw
 from scenesynth.train.feed import Feed
@@ -93,20 +92,25 @@ class _Session:
         self._run = run
         self._processes = processes
         self._passes, self._micro = config.accumulation(processes.world)
-        datasets = open_data(config)
+        datasets, held_out = open_data(config)
         found = settle(run, config, resume, tell)
         self._body = _body(config, device)
         self._front_end = FrontEnd(config.features).to(device)
         torch.manual_seed(config.seed)
         self._model = MaskedAutoencoder(config.model).to(device)
         self._optimisers = _optimisers(config, self._model, device)
-        self._watch = _watch(config, datasets, self._front_end, processes, self._body)
+        self._watch = (
+            Watch(config, datasets, held_out, self._front_end, processes, self._body)
+            if config.validation.every or config.validation.probe_every
+            else None
+        )
         self._stream = open_stream(config, processes)
         self._step = 0
         self._clips = 0
         self._samples = 0
         self._journal = self._open_journal(found, tell)
         self._controls = self._find_controls()
+        tell(run_yaml(config))
         if found is not None:
             self._restore(found)
             tell(f"goes on after step {found.step:,}")
@@ -321,18 +325,6 @@ def _optimisers(
         weight_decay=wanted.weight_decay,
         fused=device.type == "cuda",
     )
-
-
-def _watch(
-    config: RunConfig,
-    datasets: Sequence[Dataset],
-    front_end: FrontEnd,
-    processes: Processes,
-    body: torch.autocast,
-) -> Watch | None:
-    if not config.validation.every and not config.validation.probe_every:
-        return None
-    return Watch(config, datasets, front_end, processes, body)
 
 
 def _shared(model: nn.Module, processes: Processes) -> nn.Module:

@@ -33,6 +33,7 @@ class Watch:
         self,
         config: RunConfig,
         datasets: Sequence[Dataset],
+        held_out: Sequence[Dataset],
         front_end: FrontEnd,
         processes: Processes,
         body: torch.autocast,
@@ -40,21 +41,22 @@ class Watch:
         """Choose the windows.
 
         Args:
+            datasets: what is trained on.
+            held_out: where the scenes are that are not.
             body: the precision in which the model computes its loss.
 
         Raises:
             ConfigError: no scene is held out.
         """
         self._config = config
-        self._datasets = datasets
         self._front_end = front_end
         self._processes = processes
         self._body = body
         wanted = config.validation
         samples = config.window_samples
-        self._held = choose_windows(datasets, wanted.split, wanted.scenes, samples)
+        self._held = choose_windows(held_out, wanted.split, wanted.scenes, samples)
         if len(self._held) < 2:
-            raise ConfigError(_nothing_held_out(datasets, wanted.split, len(self._held)))
+            raise ConfigError(_nothing_held_out(held_out, wanted.split, len(self._held)))
         self._asked = [window for window in self._held if window.direction is not None]
         self._known: list[Window] = []
         if wanted.probe_every:
@@ -111,7 +113,9 @@ class Watch:
 
     def controls(self, fresh: MaskedAutoencoder) -> dict[str, float]:
         """Direction errors of the constant answer, and of an encoder that has learned nothing."""
-        blind = [Embedded(features=np.zeros((len(w), 1)), windows=w) for w in (self._known, self._asked)]
+        blind = [
+            Embedded(features=np.zeros((len(w), 1)), windows=w) for w in (self._known, self._asked)
+        ]
         constant, random = constant_scores(*blind), self.probe(fresh)
         return {
             f"doa_{name}_{statistic}_deg": scores[f"doa_{statistic}_deg"]
@@ -122,7 +126,10 @@ class Watch:
     def _embedded(self, model: MaskedAutoencoder, windows: Sequence[Window]) -> Embedded:
         mine = windows[self._processes.rank :: self._processes.world]
         parts = [
-            embed(self._front_end, model, self._on_device(waveform)).steps.mean(dim=1).double().cpu()
+            embed(self._front_end, model, self._on_device(waveform))
+            .steps.mean(dim=1)
+            .double()
+            .cpu()
             for waveform in self._read(mine, self._n_windows)
         ]
         shares = self._processes.gather(torch.cat(parts).numpy() if parts else None)
@@ -150,9 +157,7 @@ class Watch:
 
     def _read(self, windows: Sequence[Window], batch: int) -> Iterator[NDArray[np.float32]]:
         config = self._config
-        return read_windows(
-            self._datasets, windows, config.features.input, config.window_samples, batch
-        )
+        return read_windows(windows, config.features.input, config.window_samples, batch)
 
     def _window_features(self, waveform: NDArray[np.float32]) -> torch.Tensor:
         features = self._front_end(self._on_device(waveform))
@@ -166,8 +171,8 @@ class Watch:
         return draws.noise[:, 0].to(self._processes.device)
 
     def _name(self, window: Window) -> str:
-        dataset = self._datasets[window.dataset]
-        return f"{dataset.place}, scene {window.number}, from {window.start / dataset.sample_rate:.2f} s"
+        start_s = window.start / self._config.features.sample_rate
+        return f"{window.dataset.place}, scene {window.number}, from {start_s:.2f} s"
 
 
 def _nothing_held_out(datasets: Sequence[Dataset], split: str, n: int) -> str:
@@ -175,8 +180,8 @@ def _nothing_held_out(datasets: Sequence[Dataset], split: str, n: int) -> str:
     others = [name for name in there if name != split]
     return (
         f"validation.split = {split}: the datasets hold {n} scenes of it; theirs are "
-        f"{', '.join(there) or 'none at all'}. Add a dataset of other rooms and clips (render it "
-        f"with --split {split}, or one with --split all), "
+        f"{', '.join(there) or 'none at all'}. Render other rooms and clips into a dataset of their "
+        f"own (--split {split}) and give it as --valid URI, "
         + (f"name another split (--set validation.split={others[-1]}), " if others else "")
         + "or do without (--set validation.every=0 --set validation.probe_every=0)"
     )
