@@ -67,7 +67,7 @@ class HearModel(nn.Module):  # type: ignore[misc]
                 f"{len(names)}, samples] with at least one sample"
             )
         if audio.ndim == 2 or audio.shape[1] == 1:
-            mono = audio.reshape(len(audio), 1, -1).float()
+            mono = (audio if audio.ndim == 3 else audio[:, None]).float()
             if len(names) <= 2:
                 return mono.expand(-1, len(names), -1)
             only = torch.tensor([float(name == "W") for name in names], device=audio.device)
@@ -87,6 +87,7 @@ class HearModel(nn.Module):  # type: ignore[misc]
         parts = [
             embed(self.front_end, self.encoder, some).steps[:, :n_steps]
             for some in audio.split(at_once)
+            if len(some)
         ]
         return torch.cat(parts) if parts else audio.new_zeros(0, n_steps, self.scene_embedding_size)
 
