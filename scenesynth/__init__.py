@@ -20,13 +20,15 @@ if TYPE_CHECKING:
     from scenesynth.errors import PlacementError as PlacementError
     from scenesynth.errors import StoreError as StoreError
     from scenesynth.errors import UnreachableT60Error as UnreachableT60Error
-    from scenesynth.render.labels import frames as frames
     from scenesynth.render.renderer import render_scene as render_scene
     from scenesynth.scene.recipe import load_recipe as load_recipe
     from scenesynth.scene.sample import sample_scene as sample_scene
     from scenesynth.scene.spec import SceneSpec as SceneSpec
+    from scenesynth.store.frames import frame_table as frame_table
     from scenesynth.store.reader import open_dataset as open_dataset
     from scenesynth.store.schema import Scene as Scene
+    from scenesynth.store.streaming import stream as stream
+    from scenesynth.store.targets import frames as frames
 
     __version__: str
 
@@ -42,12 +44,14 @@ _HOMES = {
     "StoreError": "errors",
     "UnreachableT60Error": "errors",
     "builtin_corpora": "corpus.corpora",
-    "frames": "render.labels",
+    "frame_table": "store.frames",
+    "frames": "store.targets",
     "load_recipe": "scene.recipe",
     "open_dataset": "store.reader",
     "render_scene": "render.renderer",
     "sample_scene": "scene.sample",
     "simulate_rir": "acoustics.simulate",
+    "stream": "store.streaming",
 }
 
 __all__ = [*_HOMES, "__version__"]

@@ -25,7 +25,6 @@ from scenesynth.render.diffuse import (
     looped,
     signal_starts,
 )
-from scenesynth.render.labels import frames
 from scenesynth.render.renderer import render_scene
 from scenesynth.room.model import Air, Room
 from scenesynth.scene.parts import clip_reference
@@ -47,6 +46,7 @@ from scenesynth.spatial.ears import ear_responses
 from scenesynth.spatial.formats import parse_format
 from scenesynth.spatial.grids import sphere_grid
 from scenesynth.spatial.heads import load_head
+from scenesynth.store.frames import frame_table
 from scenesynth.store.schema import Scene, events_schema, scenes_schema, table_of
 
 RATE = 16_000
@@ -395,7 +395,7 @@ def test_rows_say_what_a_field_is_and_leave_directions_empty() -> None:
     assert table["elevation_start_deg"].null_count == 2
     table_of([rendered.row | {"gain_foa": 1.0}], scenes_schema(["foa"]))
     assert rendered.row["drr_db"] is not None
-    labels = frames(table.to_pylist(), spec.n_samples, RATE)
+    labels = frame_table(table.to_pylist(), spec.n_samples, RATE)
     assert labels.active[1:].all()
     assert np.isnan(labels.azimuth_deg[1:]).all()
     assert np.isnan(labels.distance_m[1:]).all()

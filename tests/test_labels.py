@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from scenesynth.errors import ContentError
 from scenesynth.render.energy import Energy
-from scenesynth.render.labels import event_times, frame_range, frames, n_frames
+from scenesynth.render.labels import event_times
 from scenesynth.scene.spec import ClipRef, Event
+from scenesynth.store.frames import frame_range, frame_table, n_frames
 
 RATE = 32_000
 
@@ -130,7 +131,7 @@ def row(**fields: float) -> dict[str, float]:
 
 
 def test_dense_frames_hold_direction_where_active_and_nan_elsewhere() -> None:
-    dense = frames([row(), row(dry_offset_s=5.0, azimuth_start_deg=-30.0)], RATE, RATE)
+    dense = frame_table([row(), row(dry_offset_s=5.0, azimuth_start_deg=-30.0)], RATE, RATE)
     assert dense.active.shape == (2, 10)
     assert np.flatnonzero(dense.active[0]).tolist() == [3, 4]
     assert np.flatnonzero(dense.active[1]).tolist() == list(range(3, 10))
@@ -140,6 +141,6 @@ def test_dense_frames_hold_direction_where_active_and_nan_elsewhere() -> None:
 
 
 def test_dense_frames_follow_the_hop() -> None:
-    dense = frames([row()], RATE, RATE, hop_s=0.02)
+    dense = frame_table([row()], RATE, RATE, hop_s=0.02)
     assert dense.active.shape == (1, 50)
     assert np.flatnonzero(dense.active[0]).tolist() == list(range(13, 26))  # 0.26 to 0.51 s

@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 
 from scenesynth.render.energy import Energy
-from scenesynth.render.labels import Frames, event_times, frames
+from scenesynth.render.labels import event_times
 from scenesynth.render.rows import event_row
 from scenesynth.room.model import Air, Room
 from scenesynth.scene.geometry import great_circle_deg, rotation_matrix
 from scenesynth.scene.motion import Path, travel_s
 from scenesynth.scene.spec import ClipRef, Emitter, Event, Keyframe, Origin, SceneSpec
+from scenesynth.store.frames import Frames, frame_table
 from scenesynth.store.schema import events_schema, table_of
 
 RATE = 24_000
@@ -90,7 +91,7 @@ def row_of(
 
 
 def dense(row: dict[str, Any], hop_s: float = 0.1) -> Frames:
-    return frames([row], round(SECONDS * RATE), RATE, hop_s)
+    return frame_table([row], round(SECONDS * RATE), RATE, hop_s)
 
 
 def worst_deg(labelled: Frames, relative: Where) -> float:

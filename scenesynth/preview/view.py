@@ -20,10 +20,10 @@ from scenesynth.preview.directions import (
 )
 from scenesynth.preview.reach import ORDER, Reach, as_told, reach_of
 from scenesynth.preview.text import number
-from scenesynth.render.labels import FRAME_HOP_S, Frames, frames
 from scenesynth.scene.geometry import great_circle_deg
 from scenesynth.scene.spec import SceneSpec
 from scenesynth.spatial.formats import Format, parse_format
+from scenesynth.store.frames import FRAME_HOP_S, Frames, frame_table
 from scenesynth.store.schema import Scene
 
 # Okabe & Ito (2008), told apart by colour-blind readers; its yellow is too pale on white.
@@ -174,7 +174,7 @@ def _soundings(
     why_not: str,
 ) -> tuple[Sounding, ...]:
     colours = _colours(events)
-    labelled = frames(events, spec.n_samples, spec.sample_rate)
+    labelled = frame_table(events, spec.n_samples, spec.sample_rate)
     estimates = [
         _estimate(n, events, labelled, directions)
         if directions is not None and event["role"] != "noise"

@@ -33,11 +33,12 @@ from scenesynth.errors import ClipError, ContentError
 from scenesynth.render.convolve import Grid, Wet
 from scenesynth.render.dry import SLACK_S, ramp
 from scenesynth.render.energy import Energy
-from scenesynth.render.labels import WET_OFFSET_DROP_DB, Times, frame_range, n_frames
+from scenesynth.render.labels import WET_OFFSET_DROP_DB, Times
 from scenesynth.render.mix import Rendered, Sound, channel_of
 from scenesynth.scene.spec import ClipRef, Colour, DiffuseField, SceneSpec
 from scenesynth.seeds import rng
 from scenesynth.spatial.formats import MAX_ORDER, Layout
+from scenesynth.store.frames import frame_range, n_frames
 
 MOST_SIGNALS: Final = (MAX_ORDER + 1) ** 2
 

@@ -43,6 +43,8 @@ SLOT_NOTES: Final = {
 
 ABSENT: Final = np.uint64(2**64 - 1)
 _CRC_BYTES: Final = 4
+_CRC_RESIDUE: Final = 0x48674BC7
+"""The crc32c of any data followed by its own crc32c (RFC 3385, section 3.1)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,6 +236,24 @@ def decode_chunk(data: bytes, array: StoredArray, info: DatasetInfo) -> NDArray[
     dtype = np.dtype(CODECS[info.codec].dtype).newbyteorder("<")
     samples = np.frombuffer(blosc.decompress(data[:-_CRC_BYTES]), dtype=dtype)
     return samples.reshape(*array.axes.values(), info.chunk_samples)
+
+
+def decode_into(data: bytes, out: NDArray[Any]) -> None:
+    """As `decode_chunk`, into memory that is there.
+
+    Fresh memory would take longer to fault in than the samples to decode.
+
+    Args:
+        out: of the stored type, contiguous. Shape: [the array's axes, chunk].
+
+    Raises:
+        CorruptShardError: saying what is wrong, without naming the file.
+        RuntimeError: the same, found by blosc.
+    """
+    if google_crc32c.value(data) != _CRC_RESIDUE:
+        raise CorruptShardError("the checksum of a chunk does not match")
+    blosc.use_threads = False  # see _compress
+    blosc.decompress(memoryview(data)[:-_CRC_BYTES], out)
 
 
 def check_gain_object(data: bytes, info: DatasetInfo) -> None:

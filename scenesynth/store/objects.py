@@ -228,9 +228,12 @@ class ObjectPlace:
 
     def _store(self, *, writing: bool = False) -> ObjectStore:
         _refuse_forked(self.uri)
+        return _opened(self.uri, writing, self.settings())
+
+    def settings(self) -> tuple[tuple[str, str], ...]:
+        """Variables of the environment that decide how this place is reached, with their values."""
         prefix = self._scheme.variables
-        settings = tuple(sorted(item for item in os.environ.items() if item[0].startswith(prefix)))
-        return _opened(self.uri, writing, settings)
+        return tuple(sorted(item for item in os.environ.items() if item[0].startswith(prefix)))
 
     def sizes(self, folder: str = "") -> dict[str, int]:
         """Bytes of all keys in a folder and the folders below."""

@@ -1,0 +1,304 @@
+"""Parts of scenes, read as fast as the codec allows.
+
+Only the chunks that a crop touches are read, checked and decoded, into memory that is kept:
+faulting fresh memory in takes longer than decoding. Files stay open, and what is known of a shard
+(index, gains, lengths, ids) is read once. Nothing is opened before the first crop, and nothing that
+is open goes along to another process, so a reader may be pickled, and forked.
+
+From an object store the parts of a batch are fetched side by side.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from typing import Any, Final, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from scenesynth.errors import CorruptShardError, RefusedError
+from scenesynth.store.arrays import ABSENT, CODECS, decode_gains, decode_into
+from scenesynth.store.chunks import read_index
+from scenesynth.store.commit import Commit, read_commit, record_of
+from scenesynth.store.layout import DatasetInfo, StoredFormat, audio_key, gain_key, table_key
+from scenesynth.store.local import LocalPlace
+from scenesynth.store.objects import PARALLEL_READS
+from scenesynth.store.places import Place
+from scenesynth.store.targets import COLUMNS, Arrays, Labels, TargetMaker
+
+T = TypeVar("T")
+
+OPEN_FILES: Final = 128
+KNOWN_SHARDS: Final = 1024
+KNOWN_LABELS: Final = 64
+"""Shards whose files stay open, whose facts are kept, and whose events are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What crops are taken from.
+
+    Attributes:
+        columns: of the scenes table, numbers all of them.
+        targets: what makes the targets; None for none.
+    """
+
+    place: Place
+    info: DatasetInfo
+    format: StoredFormat
+    columns: tuple[str, ...]
+    targets: TargetMaker | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """What is known of a shard; scenes are counted from its first.
+
+    Attributes:
+        chunks: offsets and lengths. Shape: [scenes, chunks, 2].
+        columns: those asked for, as float32, NaN for null.
+    """
+
+    commit: Commit
+    key: str
+    chunks: NDArray[np.uint64]
+    gains: NDArray[np.float32]
+    n_samples: NDArray[np.int64]
+    ids: tuple[str, ...]
+    columns: Mapping[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crop:
+    """Where a crop lies: in which scene of which shard, and which samples of it."""
+
+    shard: Shard
+    row: int
+    start: int
+    valid: int
+
+    @property
+    def gain(self) -> float:
+        """Gain of its scene."""
+        return float(self.shard.gains[self.row])
+
+    @property
+    def id(self) -> str:
+        """Name of its scene."""
+        return self.shard.ids[self.row]
+
+    def column(self, name: str) -> float:
+        """Value of a column; NaN for null."""
+        return float(self.shard.columns[name][self.row])
+
+
+class CropReader:
+    """Reads crops of one dataset."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self._dtype = np.dtype(CODECS[source.info.codec].dtype).newbyteorder("<")
+        self._shard = lru_cache(maxsize=KNOWN_SHARDS)(self._read_shard)
+        self._labels = lru_cache(maxsize=KNOWN_LABELS)(self._read_labels)
+        self._files = OpenFiles()
+        self._decoded: NDArray[Any] | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (CropReader, (self.source,))
+
+    def place(self, index: int, unit: float, n_samples: int) -> Crop:
+        """The crop of `n_samples` that a number in [0, 1) places in a scene.
+
+        It begins anywhere with equal chance, or on any frame where there are targets, and ends
+        within the scene, or begins with it where the scene is shorter.
+
+        Raises:
+            CorruptShardError: the shard is missing or damaged.
+        """
+        info = self.source.info
+        shard = self._shard(index // info.shard_scenes)
+        row = index - shard.commit.first
+        length = int(shard.n_samples[row])
+        targets = self.source.targets
+        step = 1 if targets is None else targets.hop_samples
+        start = int(unit * (max(length - n_samples, 0) // step + 1)) * step
+        return Crop(shard=shard, row=row, start=start, valid=min(n_samples, length - start))
+
+    def read(self, crops: Sequence[Crop], out: Sequence[NDArray[Any]]) -> None:
+        """Read crops.
+
+        Args:
+            out: what each is written to; zeros follow its samples. Shape: [channels, samples].
+
+        Raises:
+            CorruptShardError: a shard is missing or damaged.
+        """
+        for crop, data, samples in zip(crops, self._chunks(crops), out, strict=True):
+            self._cut(crop, data, samples)
+
+    def targets(self, crop: Crop) -> Arrays:
+        """Targets of a crop.
+
+        Raises:
+            CorruptShardError: the events of its shard are missing or damaged.
+        """
+        maker = self.source.targets
+        assert maker is not None
+        n_samples = int(crop.shard.n_samples[crop.row])
+        return maker.of_crop(self._labels(crop.shard.commit.shard)(crop.row), n_samples, crop.start)
+
+    def _chunks(self, crops: Sequence[Crop]) -> Iterator[list[bytes]]:
+        """Bytes of the chunks of each crop."""
+        if isinstance(self.source.place, LocalPlace):
+            return (self._fetch(crop) for crop in crops)
+        with ThreadPoolExecutor(PARALLEL_READS) as pool:
+            return iter(list(pool.map(self._fetch, crops)))
+
+    def _fetch(self, crop: Crop) -> list[bytes]:
+        size = self.source.info.chunk_samples
+        wanted = crop.shard.chunks[
+            crop.row, crop.start // size : -(-(crop.start + crop.valid) // size)
+        ]
+        spans = [(int(offset), int(length)) for offset, length in wanted]
+        return self._told(crop.shard, lambda: self._read_spans(crop.shard.key, spans))
+
+    def _read_spans(self, key: str, spans: list[tuple[int, int]]) -> list[bytes]:
+        if any(offset == ABSENT for offset, _ in spans):
+            raise CorruptShardError("a chunk is absent")
+        place = self.source.place
+        if isinstance(place, LocalPlace):
+            file = self._files.open(place.locate(key))
+            return [os.pread(file, length, offset) for offset, length in spans]
+        # Chunks of a scene lie side by side: one request.
+        first, stop = spans[0][0], sum(spans[-1])
+        data = place.read_range(key, first, stop - first)
+        return [data[offset - first : offset - first + length] for offset, length in spans]
+
+    def _cut(self, crop: Crop, chunks: list[bytes], out: NDArray[Any]) -> None:
+        """Decode the chunks of a crop, and write its part of them to `out`."""
+        size = self.source.info.chunk_samples
+        if self._decoded is None:
+            self._decoded = np.empty((self.source.format.n_channels, size), self._dtype)
+        stop = crop.start + crop.valid
+        for number, data in enumerate(chunks, crop.start // size):
+            decoded = self._decoded
+            self._told(crop.shard, lambda: decode_into(data, decoded))  # noqa: B023
+            begin, end = number * size, (number + 1) * size
+            first, last = max(crop.start, begin), min(stop, end)
+            out[:, first - crop.start : last - crop.start] = decoded[
+                :, first - begin : last - begin
+            ]
+        out[:, crop.valid :] = 0
+
+    def _read_shard(self, number: int) -> Shard:
+        source, info = self.source, self.source.info
+        try:
+            commit = read_commit(source.place, number)
+        except FileNotFoundError as error:
+            raise CorruptShardError(
+                f"{source.place}: shard {number} is gone since this was opened; give the "
+                f"`scenesynth render` command of this dataset again"
+            ) from error
+        key = audio_key(source.format.name, number)
+        gains = decode_gains(self._committed(commit, gain_key(source.format.name, number)), info)
+        rows = self._table(commit, "scenes", ["id", "n_samples", *source.columns])
+        return Shard(
+            commit=commit,
+            key=key,
+            chunks=self._index(commit, key),
+            gains=gains,
+            n_samples=np.asarray(rows["n_samples"].fill_null(0).to_numpy(), np.int64),
+            ids=tuple(rows["id"].to_pylist()),
+            columns={name: _as_float32(rows[name]) for name in source.columns},
+        )
+
+    def _read_labels(self, number: int) -> Callable[[int], Labels]:
+        """Labels of the scenes of a shard, made when first asked for."""
+        shard, maker = self._shard(number), self.source.targets
+        assert maker is not None
+        events: dict[int, list[dict[str, Any]]] = {}
+        for event in self._table(shard.commit, "events", COLUMNS).to_pylist():
+            events.setdefault(event["index"] - shard.commit.first, []).append(event)
+
+        @cache
+        def of_scene(row: int) -> Labels:
+            return maker.labels(events.pop(row, ()), int(shard.n_samples[row]))
+
+        return of_scene
+
+    def _index(self, commit: Commit, key: str) -> NDArray[np.uint64]:
+        def read() -> NDArray[np.uint64]:
+            expected = commit.files[key].size
+            if (size := self.source.place.size(key)) != expected:
+                raise CorruptShardError(f"it has {size} bytes, committed were {expected}")
+            return read_index(self.source.place, key, expected, self.source.info)
+
+        return self._explained(commit, key, read)
+
+    def _committed(self, commit: Commit, key: str) -> bytes:
+        """Bytes of a small file of a shard, if they are what was committed."""
+
+        def read() -> bytes:
+            data = self.source.place.read(key)
+            if record_of(data) != commit.files[key]:
+                raise CorruptShardError("its hash is not the committed one")
+            return data
+
+        return self._explained(commit, key, read)
+
+    def _table(self, commit: Commit, table: str, columns: Sequence[str]) -> pa.Table:
+        data = self._committed(commit, table_key(table, commit.shard))
+        file = pq.ParquetFile(pa.BufferReader(data))
+        there = [name for name in columns if name in file.schema_arrow.names]
+        return file.read(columns=there)
+
+    def _told(self, shard: Shard, read: Callable[[], T]) -> T:
+        return self._explained(shard.commit, shard.key, read)
+
+    def _explained(self, commit: Commit, key: str, read: Callable[[], T]) -> T:
+        """What `read` returns, its errors told with the file, the shard and the way out."""
+        place = self.source.place
+        try:
+            return read()
+        except RefusedError:
+            raise
+        except (CorruptShardError, FileNotFoundError, ValueError, RuntimeError) as error:
+            if isinstance(error, CorruptShardError) and place.locate(key) in str(error):
+                raise
+            why = "it is missing" if isinstance(error, FileNotFoundError) else str(error)
+            raise CorruptShardError(
+                f"{place.locate(key)}: damaged: {why}. It belongs to shard {commit.shard} (scenes "
+                f"{commit.first} to {commit.stop - 1}). To render that shard again: scenesynth "
+                f"verify {place} --deep --repair, then the `scenesynth render` command of this "
+                f"dataset; to go on without damaged shards: skip_bad"
+            ) from error
+
+
+class OpenFiles:
+    """Files that stay open, the last used ones."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, int] = {}
+
+    def open(self, path: str) -> int:
+        """Descriptor of a file, for reading at offsets."""
+        if (file := self._open.pop(path, None)) is None:
+            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            if len(self._open) >= OPEN_FILES:
+                os.close(self._open.pop(next(iter(self._open))))
+        self._open[path] = file
+        return file
+
+    def __del__(self) -> None:
+        for file in self._open.values():
+            os.close(file)
+
+
+def _as_float32(column: pa.ChunkedArray) -> NDArray[np.float32]:
+    return np.asarray(column.to_numpy(zero_copy_only=False), np.float32)
