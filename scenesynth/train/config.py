@@ -43,6 +43,9 @@ _FREE: Final = (
 _SIZED: Final = ("encoder", "decoder", "ssd")
 """Parts of a model that its size decides."""
 
+_FOLLOWS: Final = ("channels", "mels")
+"""Numbers of a model that the features decide."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataConfig:
@@ -313,9 +316,12 @@ def _written_out(plain: dict[str, Any], changes: Sequence[tuple[str, str]]) -> d
             for part in _SIZED:
                 plain["model"].pop(part, None)
         if name.partition(".")[0] == "features":
-            plain["model"].pop("channels", None)
-            plain["model"].pop("mels", None)
+            for follows in _FOLLOWS:
+                plain["model"].pop(follows, None)
         _expand(plain)
+    seen = from_plain(FeatureConfig, plain["features"], "features")
+    for field, value in zip(_FOLLOWS, (seen.n_channels, seen.n_mels), strict=True):
+        plain["model"].setdefault(field, value)
     return plain
 
 
@@ -326,15 +332,10 @@ def _expand(plain: dict[str, Any]) -> None:
             raise ConfigError(f"{name}: missing key of RunConfig")
     if isinstance(plain["features"], str):
         plain["features"] = to_plain(feature_preset(plain["features"]))
-    features, model = plain["features"], plain["model"]
-    if not isinstance(model, dict) or not isinstance(features, dict):
-        return
-    seen = from_plain(FeatureConfig, features, "features")
-    plain["features"] = to_plain(seen)
-    model.setdefault("channels", seen.n_channels)
-    model.setdefault("mels", seen.n_mels)
-    if "size" in model:
-        plain["model"] = _with_size(model)
+    if not isinstance(plain["model"], dict):
+        raise ConfigError(f"model: got {plain['model']!r}, must be a mapping (MaeConfig)")
+    if "size" in plain["model"]:
+        plain["model"] = _with_size(plain["model"])
 
 
 def _with_size(model: dict[str, Any]) -> dict[str, Any]:
@@ -342,6 +343,8 @@ def _with_size(model: dict[str, Any]) -> dict[str, Any]:
     stated = {name: value for name, value in model.items() if name != "size"}
     backbone = stated.get("backbone", "vit")
     base = to_plain(sized(str(model["size"]), channels=1, backbone=backbone))
+    for follows in _FOLLOWS:
+        del base[follows]
     for name in _SIZED:
         if isinstance(stated.get(name), dict):
             stated[name] = base[name] | stated[name]
