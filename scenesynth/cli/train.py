@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -145,16 +146,14 @@ def train(
 
     values = pairs(changes)
     given: list[tuple[str, object]] = [
-        ("data.datasets", list(uris)),
+        ("data.datasets", list(uris) or None),
         ("data.weights", _numbers(weights)),
-        ("data.follow", follow),
+        ("data.follow", follow or None),
         ("data.workers", workers),
-        ("validation.datasets", list(held_out)),
+        ("validation.datasets", list(held_out) or None),
         ("device", device),
     ]
-    values += [
-        (name, _yaml(value)) for name, value in given if value or value == 0 and value is not False
-    ]
+    values += [(name, json.dumps(value)) for name, value in given if value is not None]
     own = run / CONFIG_FILE
     config = load_run(preset or (own if own.exists() else DEFAULT_PRESET), values)
     if dry_run:
@@ -184,21 +183,15 @@ def needs_torch(command: str) -> None:
         )
 
 
-def _numbers(text: str | None) -> list[float]:
+def _numbers(text: str | None) -> list[float] | None:
     if text is None:
-        return []
+        return None
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:
         raise click.UsageError(
             f"--weights {text}: must be numbers separated by commas, such as 0.7,0.3"
         ) from None
-
-
-def _yaml(value: object) -> str:
-    import json
-
-    return json.dumps(value)
 
 
 def _tell_plan(config: RunConfig) -> None:

@@ -18,7 +18,6 @@ from torch.nn.functional import pad
 from scenesynth.features.front_end import FrontEnd
 from scenesynth.models.mae import MaskedAutoencoder
 
-
 AT_ONCE: Final = 256
 """Windows that are encoded at once."""
 

@@ -1,8 +1,9 @@
 """A trained encoder in one file that describes itself: weights, model and front end.
 
 `encoder.safetensors` holds the weights of the encoder alone, and in its metadata the records
-`FeatureConfig` and `MaeConfig` as JSON, so that nothing has to be known to use it, and what computes
-features here is what did in training. Weights are loaded strictly: none may lack or be left over.
+`FeatureConfig` and `MaeConfig` as JSON, so that nothing has to be known to use it, and what
+computes features here is what did in training. Weights are loaded strictly: none may lack or be
+left over.
 """
 
 from __future__ import annotations

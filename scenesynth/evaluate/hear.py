@@ -108,7 +108,9 @@ def load_model(model_file_path: str = "") -> HearModel:
         FileNotFoundError, ConfigError: see `scenesynth.evaluate.encoder.load_encoder`.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return HearModel(load_encoder(Path(model_file_path))).to(device).eval()
+    model = HearModel(load_encoder(Path(model_file_path)))
+    model.to(device)
+    return model
 
 
 def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Tensor, Tensor]:

@@ -320,8 +320,8 @@ def _written_out(plain: dict[str, Any], changes: Sequence[tuple[str, str]]) -> d
                 plain["model"].pop(follows, None)
         _expand(plain)
     seen = from_plain(FeatureConfig, plain["features"], "features")
-    for field, value in zip(_FOLLOWS, (seen.n_channels, seen.n_mels), strict=True):
-        plain["model"].setdefault(field, value)
+    for follows, value in zip(_FOLLOWS, (seen.n_channels, seen.n_mels), strict=True):
+        plain["model"].setdefault(follows, value)
     return plain
 
 
@@ -348,7 +348,7 @@ def _with_size(model: dict[str, Any]) -> dict[str, Any]:
     for name in _SIZED:
         if isinstance(stated.get(name), dict):
             stated[name] = base[name] | stated[name]
-    return base | stated
+    return {**base, **stated}
 
 
 def _at_least(path: str, record: Any, **least: float) -> None:

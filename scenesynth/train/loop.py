@@ -157,7 +157,7 @@ class _Session:
             config.seed, "train", self._step, clips, config.data.windows, model.n_tokens
         ).to(processes.device)
         waveform = batch.waveform()
-        valid = config.features.frames(batch.valid)
+        valid = 1 + batch.valid // config.features.hop  # frames that belong to the scene
         losses, finite = [], []
         for n in range(self._passes):
             part = slice(n * self._micro, (n + 1) * self._micro)

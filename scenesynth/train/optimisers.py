@@ -20,9 +20,9 @@ def make_optimisers(
 ) -> list[torch.optim.Optimizer]:
     """Optimisers of a model's parameters; their learning rates are set before each step.
 
-    Only the matrices of linear layers decay: biases, gains of norms, tokens and tables do not. Muon (Jordan et al.,
-    2024) takes matrices alone, with steps scaled to the size of AdamW's (Liu et al. 2025,
-    arXiv 2502.16982), so that one learning rate serves both.
+    Only the matrices of linear layers decay: biases, gains of norms, tokens and tables do not.
+    Muon (Jordan et al., 2024) takes these matrices alone, with steps scaled to the size of AdamW's
+    (Liu et al. 2025, arXiv 2502.16982), so that one learning rate serves both.
 
     Raises:
         ConfigError: this torch has no Muon.

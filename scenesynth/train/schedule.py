@@ -11,7 +11,8 @@ def learning_rate(
     """Learning rate of step `step`, counted from 0: a linear rise, then half a cosine.
 
         peak * (step + 1) / warmup_steps                                 step < warmup_steps
-        final + (peak - final) (1 + cos(pi p)) / 2,  p = (step - warmup_steps) / (steps - warmup_steps)
+        final + (peak - final) (1 + cos(pi p)) / 2                      from then on,
+                                          p = (step - warmup_steps) / (steps - warmup_steps)
 
     >>> [learning_rate(n, peak=1.0, warmup_steps=2, steps=6) for n in (0, 1, 2, 4, 6)]
     [0.5, 1.0, 1.0, 0.5, 0.0]

@@ -180,8 +180,8 @@ def _nothing_held_out(datasets: Sequence[Dataset], split: str, n: int) -> str:
     others = [name for name in there if name != split]
     return (
         f"validation.split = {split}: the datasets hold {n} scenes of it; theirs are "
-        f"{', '.join(there) or 'none at all'}. Render other rooms and clips into a dataset of their "
-        f"own (--split {split}) and give it as --valid URI, "
+        f"{', '.join(there) or 'none at all'}. Render other rooms and clips into a dataset of "
+        f"their own (--split {split}) and give it as --valid URI, "
         + (f"name another split (--set validation.split={others[-1]}), " if others else "")
         + "or do without (--set validation.every=0 --set validation.probe_every=0)"
     )
