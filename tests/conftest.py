@@ -31,6 +31,17 @@ def private_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def one_torch_thread() -> Iterator[None]:
+    """Small models on one thread: a pool that waits for its slowest costs minutes on a busy CPU."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def compiled_kernels(private_cache: Path) -> None:
     """Give the session's cache every kernel, for commands that must not wait for a compiler.

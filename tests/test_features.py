@@ -18,6 +18,8 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 from scenesynth.features.front_end import FrontEnd  # noqa: E402
 from scenesynth.features.mel import hz_to_mel, mel_filters, mel_to_hz  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
 DEFINITIONS = [name for name in AXES if name != "none"]
 DIRECTIONS_DEG = [(0, 0), (90, 0), (-90, 0), (180, 0), (30, 20), (-110, -35), (135, 60), (0, 90)]
 
@@ -126,7 +128,7 @@ def test_log_mel_is_that_of_explicit_sums() -> None:
     waveform = noise(2, 3300)
     power = abs(spectra_by_sums(waveform, config)) ** 2
     expected = np.log(filters_by_loops(config) @ power + 1e-5)
-    np.testing.assert_allclose(features_of(config, waveform), expected, rtol=0, atol=2e-4)
+    np.testing.assert_allclose(features_of(config, waveform), expected, rtol=0, atol=5e-5)
 
 
 @pytest.mark.parametrize("bands", ["sum", "mean"])
@@ -140,7 +142,7 @@ def test_intensity_is_that_of_explicit_formulas(name: str, bands: str) -> None:
     expected = weights @ intensity_by_formula(spectra_by_sums(waveform, config), name)
     found = features_of(config, waveform)
     assert found.shape == (7, 128, 7)
-    np.testing.assert_allclose(found[4:], expected, rtol=0, atol=5e-4)
+    np.testing.assert_allclose(found[4:], expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(("azimuth_deg", "elevation_deg"), DIRECTIONS_DEG)
@@ -260,8 +262,8 @@ def test_phase_of_a_band_weighs_bins_with_their_energy() -> None:
     left, right = spectra_by_sums(waveform, config)
     cross = filters_by_loops(config) @ (left * np.conj(right))
     found = features_of(config, waveform)
-    np.testing.assert_allclose(found[2], cross.real / (abs(cross) + 1e-6), atol=2e-3)
-    np.testing.assert_allclose(found[3], cross.imag / (abs(cross) + 1e-6), atol=2e-3)
+    np.testing.assert_allclose(found[2], cross.real / (abs(cross) + 1e-6), atol=1e-4)
+    np.testing.assert_allclose(found[3], cross.imag / (abs(cross) + 1e-6), atol=1e-4)
 
 
 def test_features_are_float32_under_autocast_and_from_half_precision() -> None:

@@ -17,10 +17,12 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from scenesynth.models.attention import Block, WindowBias  # noqa: E402
 from scenesynth.models.flops import flops, n_parameters  # noqa: E402
-from scenesynth.models.losses import info_nce, reconstruction  # noqa: E402
+from scenesynth.models.losses import direction, info_nce, reconstruction  # noqa: E402
 from scenesynth.models.mae import MaskedAutoencoder  # noqa: E402
 from scenesynth.models.masking import in_time_order, masking  # noqa: E402
 from scenesynth.models.patches import patched, positions, unpatched  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 BACKBONES = ["vit", "mamba"]
 
@@ -246,14 +248,14 @@ def test_one_batch_is_learned_by_heart(backbone: str, objective: str) -> None:
     features = features.repeat_interleave(8, dim=2).repeat_interleave(4, dim=3)
     noise = torch.rand(4, 20, generator=draw)
     optimiser = torch.optim.AdamW(model.parameters(), lr=4e-3, weight_decay=0.0)
-    losses = []
-    for _ in range(120):
+    losses: list[float] = []
+    while len(losses) < 250 and (not losses or losses[-1] > losses[0] / 10):
         output = model(features, noise=noise)
         optimiser.zero_grad(set_to_none=True)
         output.loss.backward()
         optimiser.step()
         losses.append(output.parts["mse"].item())
-    assert losses[-1] < losses[0] / 10
+    assert losses[-1] <= losses[0] / 10
 
 
 @pytest.mark.parametrize("objective", ["mae", "joint"])
@@ -353,6 +355,38 @@ def test_joint_loss_weighs_its_parts() -> None:
     assert set(built()(windows(1, model.config)).parts) == {"mse"}
 
 
+def test_direction_loss_is_the_angle_weighed_with_length() -> None:
+    target = torch.tensor([[3.0, 0.0, 0.0], [0.0, 1.0, 0.0]]).mT
+    for prediction, expected in (
+        ([[1.0, 0.0, 0.0], [0.0, 9.0, 0.0]], 0.0),
+        ([[0.0, 1.0, 0.0], [0.0, 9.0, 0.0]], 3 / 4),
+        ([[1.0, 0.0, 0.0], [0.0, -9.0, 0.0]], 2 / 4),
+    ):
+        found = direction(torch.tensor(prediction).mT, target).item()
+        assert found == pytest.approx(expected, abs=1e-5)
+
+
+def test_direction_loss_is_taken_between_vectors_as_they_were_before_normalisation() -> None:
+    model = built(channels=5, direction_channels=(2, 4, 3), direction_weight=0.5)
+    features = windows(2, model.config)
+    features[:, 2:] = features[:, 2:] / 40 + 0.3  # vectors are short beside levels
+    output = model(features)
+    std = (features.var(dim=(1, 2, 3), correction=0) + 1e-5).sqrt()
+    mean = features.mean(dim=(1, 2, 3))
+    predicted = (
+        model.unpatch(output.prediction) * std[:, None, None, None] + mean[:, None, None, None]
+    )
+    places = model.unpatch(output.mask[..., None].expand_as(output.target).float())[:, 0] > 0
+    total = weight = 0.0
+    for n, mel, frame in places.nonzero().tolist():
+        p, v = (x[n, [2, 4, 3], mel, frame].detach() for x in (predicted, features))
+        total += float(v.norm() - p @ v / p.norm())
+        weight += float(v.norm())
+    assert output.parts["direction"].item() == pytest.approx(total / weight, rel=1e-3)
+    expected = output.parts["mse"] + 0.5 * output.parts["direction"]
+    assert output.loss.item() == pytest.approx(expected.item())
+
+
 def test_reconstruction_is_computed_in_float32() -> None:
     prediction = torch.full((1, 2, 3), 1.0, dtype=torch.bfloat16)
     assert reconstruction(prediction, torch.full((1, 2, 3), 1.001)).item() == pytest.approx(
@@ -361,6 +395,14 @@ def test_reconstruction_is_computed_in_float32() -> None:
 
 
 # Size and cost.
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_a_step_compiles_as_one_graph(backbone: str) -> None:
+    model = built(backbone=backbone, objective="joint")
+    features, noise = windows(2, model.config), torch.rand(2, 20)
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    assert torch.equal(compiled(features, noise=noise).loss, model(features, noise=noise).loss)
 
 
 def test_base_has_the_size_and_cost_of_gram() -> None:
@@ -446,6 +488,10 @@ def test_fields_of_a_size_can_be_set() -> None:
         ({"mask_ration": 0.5}, r"mask_ration: unknown key .*did you mean 'mask_ratio'"),
         ({"mlp_ratio": 0}, r"mlp_ratio = 0.0; must be above 0"),
         ({"generative_weight": -1}, r"generative_weight = -1.0; must be 0 or more"),
+        ({"direction_channels": [0, 1, 2]}, r"direction_channels = \[0, 1, 2\]; .*0 to 1"),
+        ({"direction_weight": 1}, r"direction_channels has 0 numbers; must have 3"),
+        ({"channels": 7, "direction_channels": [4, 5]}, r"direction_channels has 2 numbers"),
+        ({"channels": 7, "direction_channels": [4, 5, 5]}, r"must be different ones of 0 to 6"),
         ({"ssd": {"chunk": 0}}, r"ssd: all numbers must be at least 1"),
     ],
 )

@@ -9,6 +9,8 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 from scenesynth.models.mamba import Mamba2, MambaBlock  # noqa: E402
 from scenesynth.models.ssd import ssd  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
 LENGTHS = [(1, 8), (5, 8), (8, 8), (16, 8), (41, 16), (45, 64), (67, 16)]
 
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from typing import Any, Final, Literal, get_args
 
 from scenesynth.errors import ConfigError
@@ -70,6 +70,9 @@ class MaeConfig:
         objective: "mae", reconstruct hidden tokens; "joint", also tell them apart (SSAST).
         generative_weight: of the reconstruction beside the other loss, "joint" only.
         loss_scale: "channels" multiplies the reconstruction loss by `channels`, as GRAM does.
+        direction_channels: the three channels that hold intensity vectors, whose directions can
+            be a loss of their own.
+        direction_weight: of that loss beside the others; 0 leaves it out.
         learn_mask_token: False keeps the token of hidden places as it was drawn, as GRAM does.
     """
 
@@ -86,6 +89,8 @@ class MaeConfig:
     objective: Objective = "mae"
     generative_weight: float = 10.0
     loss_scale: LossScale = "one"
+    direction_channels: tuple[int, ...] = ()
+    direction_weight: float = 0.0
     learn_mask_token: bool = True
 
     def __post_init__(self) -> None:
@@ -97,6 +102,7 @@ class MaeConfig:
             _check_choice(name, getattr(self, name), get_args(kind))
         self._check_grid()
         self._check_mask()
+        self._check_losses()
         self._check_widths()
 
     def _check_grid(self) -> None:
@@ -121,8 +127,22 @@ class MaeConfig:
                 f"mask_ratio = {self.mask_ratio} hides {self.n_hidden} of {self.n_tokens} tokens; "
                 f"must hide at least {fewest} and leave at least 1"
             )
-        if self.generative_weight < 0:
-            raise ConfigError(f"generative_weight = {self.generative_weight}; must be 0 or more")
+
+    def _check_losses(self) -> None:
+        for name in ("generative_weight", "direction_weight"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} = {getattr(self, name)}; must be 0 or more")
+        chosen = set(self.direction_channels)
+        if not chosen <= set(range(self.channels)) or len(chosen) != len(self.direction_channels):
+            raise ConfigError(
+                f"direction_channels = {list(self.direction_channels)}; must be different ones of "
+                f"0 to {self.channels - 1}"
+            )
+        if len(chosen) != 3 and (chosen or self.direction_weight):
+            raise ConfigError(
+                f"direction_channels has {len(chosen)} numbers; must have 3, those of the "
+                "intensity vectors (or none, with direction_weight = 0)"
+            )
 
     def _check_widths(self) -> None:
         for name, part in (("encoder", self.encoder), ("decoder", self.decoder)):
@@ -230,5 +250,5 @@ def sized(size: str, **rest: Any) -> MaeConfig:
         if isinstance(value, dict) and name in plain:
             plain[name] = {**plain[name], **value}
         else:
-            plain[name] = to_plain(value)
+            plain[name] = to_plain(value) if is_dataclass(value) else value
     return from_plain(MaeConfig, plain)

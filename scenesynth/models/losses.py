@@ -22,3 +22,15 @@ def info_nce(codes: Tensor, target: Tensor) -> Tensor:
         scores = codes.float() @ target.mT
         own = torch.arange(scores.shape[1], device=scores.device).expand(scores.shape[:2])
         return functional.cross_entropy(scores.flatten(0, 1), own.flatten())
+
+
+def direction(prediction: Tensor, target: Tensor) -> Tensor:
+    """How far predicted vectors point from the true ones: 0 along them, 1 across, 2 against.
+
+    sum |v| (1 - cos) / sum |v| over true vectors v, so that long ones, of bins with a clear
+    direction, count for more. Shapes: [..., 3, any], both; as features, not normalised.
+    """
+    prediction = prediction.float()
+    cosine = functional.cosine_similarity(prediction, target, dim=-2, eps=1e-6)
+    length = torch.linalg.vector_norm(target, dim=-2)
+    return (length * (1.0 - cosine)).sum() / (length.sum() + 1e-6)

@@ -18,10 +18,13 @@ from torch.nn import functional
 
 from scenesynth.models.attention import Block, WindowBias
 from scenesynth.models.config import MaeConfig
-from scenesynth.models.losses import info_nce, reconstruction
+from scenesynth.models.losses import direction, info_nce, reconstruction
 from scenesynth.models.mamba import MambaBlock
 from scenesynth.models.masking import Masking, in_time_order, masking, pick
 from scenesynth.models.patches import patched, positions, unpatched
+
+EPS = 1e-5
+"""Added to the variance of a window where it is normalised."""
 
 
 class MaeOutput(NamedTuple):
@@ -112,9 +115,9 @@ class MaskedAutoencoder(nn.Module):  # type: ignore[misc]
         decoded = self._decode(encoded[:, 1:], chosen.visible)
         prediction = self.predict(decoded)
         parts = self._losses(decoded, prediction, target, chosen.hidden)
-        loss = parts["mse"]
-        if "info_nce" in parts:
-            loss = parts["info_nce"] + self.config.generative_weight * loss
+        if self.config.direction_weight:
+            parts["direction"] = self._direction(features, prediction, target, chosen.hidden)
+        loss = sum(self._weight(name) * part for name, part in parts.items())
         return MaeOutput(loss, prediction, target, chosen.mask, parts)
 
     def encode(self, features: Tensor) -> Encoded:
@@ -138,7 +141,7 @@ class MaskedAutoencoder(nn.Module):  # type: ignore[misc]
                 f"features have shape {tuple(features.shape)}; must be [batch, channels = "
                 f"{expected[0]}, mels = {expected[1]}, frames = {expected[2]}]"
             )
-        return functional.layer_norm(features.float(), expected, eps=1e-5)
+        return functional.layer_norm(features.float(), expected, eps=EPS)
 
     def unpatch(self, values: Tensor) -> Tensor:
         """Pictures [batch, channels, mels, frames] of patches [batch, tokens, values]."""
@@ -187,6 +190,27 @@ class MaskedAutoencoder(nn.Module):  # type: ignore[misc]
         if self.discriminate is not None:
             parts["info_nce"] = info_nce(self.discriminate(pick(decoded, hidden)), hidden_target)
         return parts
+
+    def _direction(
+        self, features: Tensor, prediction: Tensor, target: Tensor, hidden: Tensor
+    ) -> Tensor:
+        """Loss of directions, between vectors scaled back to what they were as features."""
+        variance, mean = torch.var_mean(features.float(), (1, 2, 3), correction=0, keepdim=True)
+        scale = (variance + EPS).sqrt()
+
+        def vectors(values: Tensor) -> Tensor:
+            channels = pick(values, hidden).unflatten(2, (self.config.channels, -1))
+            return channels[:, :, self.config.direction_channels] * scale + mean
+
+        return direction(vectors(prediction), vectors(target))
+
+    def _weight(self, part: str) -> float:
+        """Of a part in the loss."""
+        if part == "direction":
+            return self.config.direction_weight
+        if part == "mse" and self.config.objective == "joint":
+            return self.config.generative_weight
+        return 1.0
 
 
 def _encoder_block(config: MaeConfig) -> nn.Module:
