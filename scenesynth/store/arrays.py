@@ -238,7 +238,7 @@ def decode_chunk(data: bytes, array: StoredArray, info: DatasetInfo) -> NDArray[
     return samples.reshape(*array.axes.values(), info.chunk_samples)
 
 
-def decode_into(data: bytes, out: NDArray[Any]) -> None:
+def decode_into(data: NDArray[np.uint8], out: NDArray[Any]) -> None:
     """As `decode_chunk`, into memory that is there.
 
     Fresh memory would take longer to fault in than the samples to decode.
@@ -253,7 +253,7 @@ def decode_into(data: bytes, out: NDArray[Any]) -> None:
     if google_crc32c.value(data) != _CRC_RESIDUE:
         raise CorruptShardError("the checksum of a chunk does not match")
     blosc.use_threads = False  # see _compress
-    blosc.decompress(memoryview(data)[:-_CRC_BYTES], out)
+    blosc.decompress(data[:-_CRC_BYTES], out)
 
 
 def check_gain_object(data: bytes, info: DatasetInfo) -> None:

@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -33,6 +33,7 @@ from scenesynth.store.places import Place
 from scenesynth.store.targets import COLUMNS, Arrays, Labels, TargetMaker
 
 T = TypeVar("T")
+Bytes = NDArray[np.uint8]
 
 OPEN_FILES: Final = 128
 KNOWN_SHARDS: Final = 1024
@@ -107,6 +108,7 @@ class CropReader:
         self._shard = lru_cache(maxsize=KNOWN_SHARDS)(self._read_shard)
         self._labels = lru_cache(maxsize=KNOWN_LABELS)(self._read_labels)
         self._files = OpenFiles()
+        self._raw: Bytes = np.empty(0, np.uint8)
         self._decoded: NDArray[Any] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -153,47 +155,50 @@ class CropReader:
         n_samples = int(crop.shard.n_samples[crop.row])
         return maker.of_crop(self._labels(crop.shard.commit.shard)(crop.row), n_samples, crop.start)
 
-    def _chunks(self, crops: Sequence[Crop]) -> Iterator[list[bytes]]:
-        """Bytes of the chunks of each crop."""
+    def _chunks(self, crops: Sequence[Crop]) -> Iterator[list[Bytes]]:
+        """Bytes of the chunks of each crop; they hold until those of the next are taken."""
         if isinstance(self.source.place, LocalPlace):
             return (self._fetch(crop) for crop in crops)
         with ThreadPoolExecutor(PARALLEL_READS) as pool:
             return iter(list(pool.map(self._fetch, crops)))
 
-    def _fetch(self, crop: Crop) -> list[bytes]:
+    def _fetch(self, crop: Crop) -> list[Bytes]:
         size = self.source.info.chunk_samples
-        wanted = crop.shard.chunks[
-            crop.row, crop.start // size : -(-(crop.start + crop.valid) // size)
-        ]
-        spans = [(int(offset), int(length)) for offset, length in wanted]
-        return self._told(crop.shard, lambda: self._read_spans(crop.shard.key, spans))
+        first, stop = crop.start // size, -(-(crop.start + crop.valid) // size)
+        chunks = crop.shard.chunks[crop.row, first:stop]
+        return self._told(crop.shard, lambda: self._read_chunks(crop.shard.key, chunks))
 
-    def _read_spans(self, key: str, spans: list[tuple[int, int]]) -> list[bytes]:
-        if any(offset == ABSENT for offset, _ in spans):
+    def _read_chunks(self, key: str, chunks: NDArray[np.uint64]) -> list[Bytes]:
+        """Bytes of chunks of a scene, which lie side by side."""
+        if (chunks == ABSENT).any():
             raise CorruptShardError("a chunk is absent")
-        place = self.source.place
-        if isinstance(place, LocalPlace):
-            file = self._files.open(place.locate(key))
-            return [os.pread(file, length, offset) for offset, length in spans]
-        # Chunks of a scene lie side by side: one request.
+        spans = [(int(offset), int(length)) for offset, length in chunks]
         first, stop = spans[0][0], sum(spans[-1])
-        data = place.read_range(key, first, stop - first)
+        data = self._read_range(key, first, stop - first)
         return [data[offset - first : offset - first + length] for offset, length in spans]
 
-    def _cut(self, crop: Crop, chunks: list[bytes], out: NDArray[Any]) -> None:
+    def _read_range(self, key: str, start: int, length: int) -> Bytes:
+        place = self.source.place
+        if not isinstance(place, LocalPlace):
+            return np.frombuffer(place.read_range(key, start, length), np.uint8)
+        if len(self._raw) < length:
+            self._raw = np.empty(length + length // 4, np.uint8)
+        file = self._files.open(key, place)
+        return self._raw[: os.preadv(file, [memoryview(self._raw.data)[:length]], start)]
+
+    def _cut(self, crop: Crop, chunks: list[Bytes], out: NDArray[Any]) -> None:
         """Decode the chunks of a crop, and write its part of them to `out`."""
         size = self.source.info.chunk_samples
         if self._decoded is None:
             self._decoded = np.empty((self.source.format.n_channels, size), self._dtype)
+        decoded = self._decoded
         stop = crop.start + crop.valid
         for number, data in enumerate(chunks, crop.start // size):
-            decoded = self._decoded
-            self._told(crop.shard, lambda: decode_into(data, decoded))  # noqa: B023
-            begin, end = number * size, (number + 1) * size
-            first, last = max(crop.start, begin), min(stop, end)
-            out[:, first - crop.start : last - crop.start] = decoded[
-                :, first - begin : last - begin
-            ]
+            self._told(crop.shard, partial(decode_into, data, decoded))
+            begin = number * size
+            first, last = max(crop.start, begin), min(stop, begin + size)
+            part = decoded[:, first - begin : last - begin]
+            out[:, first - crop.start : last - crop.start] = part
         out[:, crop.valid :] = 0
 
     def _read_shard(self, number: int) -> Shard:
@@ -286,13 +291,13 @@ class OpenFiles:
     def __init__(self) -> None:
         self._open: dict[str, int] = {}
 
-    def open(self, path: str) -> int:
-        """Descriptor of a file, for reading at offsets."""
-        if (file := self._open.pop(path, None)) is None:
-            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    def open(self, key: str, place: LocalPlace) -> int:
+        """Descriptor of the file of a key, for reading at offsets."""
+        if (file := self._open.pop(key, None)) is None:
+            file = os.open(place.locate(key), os.O_RDONLY | os.O_CLOEXEC)
             if len(self._open) >= OPEN_FILES:
                 os.close(self._open.pop(next(iter(self._open))))
-        self._open[path] = file
+        self._open[key] = file
         return file
 
     def __del__(self) -> None:

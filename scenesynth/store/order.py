@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -100,6 +101,7 @@ class Order:
         self._members = tuple(members)
         self._rules = rules
         self._epochs: dict[int, _Epoch] = {}
+        self._units = lru_cache(maxsize=4)(self._draw_units)
 
     @property
     def n_batches(self) -> int | None:
@@ -164,9 +166,12 @@ class Order:
 
     def _placed(self, number: int, epoch: int, index: Indices) -> _Part:
         """Scenes of a dataset with what places their crops."""
+        return np.full(len(index), number, np.int64), index, self._units(number, epoch)[index]
+
+    def _draw_units(self, number: int, epoch: int) -> NDArray[np.float64]:
+        """What places the crops of all scenes of a dataset, by their numbers."""
         draws = rng(self._rules.seed, "", "stream.crops", epoch, number)
-        unit = draws.units(self._members[number].promised)[index]
-        return np.full(len(index), number, np.int64), index, unit
+        return draws.units(self._members[number].promised)
 
 
 class _Epoch:

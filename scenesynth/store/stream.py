@@ -30,10 +30,13 @@ from scenesynth.store.crops import Crop, CropReader, Source
 from scenesynth.store.follow import Follower
 from scenesynth.store.objects import ObjectPlace
 from scenesynth.store.order import Indices, Member, Order, Picks, Rules, ranges
+from scenesynth.store.slots import Slots
 from scenesynth.store.targets import Arrays, stack
 
 STATE_VERSION: Final = 1
 _PREFETCH: Final = 3
+_SLOTS_HERE: Final = 3
+"""Batches that the user may hold before memory has to be taken anew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,6 +222,7 @@ class Stream(IterableDataset):  # type: ignore[misc]
         self._loader: list[DataLoader] = []
         weakref.finalize(self, _end_workers, self._loader)
         self._ahead: _Ahead | None = None
+        self._slots: Slots | None = None
         self._handed_out = 0
         self._began: float | None = None
         self._waited_s = 0.0
@@ -266,8 +270,6 @@ class Stream(IterableDataset):  # type: ignore[misc]
 
     def __iter__(self) -> Iterator[Batch]:
         worker = get_worker_info()
-        if self._began is None:
-            self._began = time.monotonic()
         if worker is not None:
             return self._in_worker(worker.id, worker.num_workers)
         return self._here() if self._workers == 0 else self._from_workers()
@@ -332,22 +334,22 @@ class Stream(IterableDataset):  # type: ignore[misc]
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what is open or half worked out."""
-        left = ("_loader", "_ahead", "_order", "_pinned_order")
+        left = ("_loader", "_ahead", "_slots", "_order", "_pinned_order")
         return {name: value for name, value in self.__dict__.items() if name not in left}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Inverse of `__getstate__`."""
         self.__dict__.update(state)
-        self._loader, self._ahead = [], None
+        self._loader, self._ahead, self._slots = [], None, None
         self._order = self._order_of(None)
         self._pinned_order = self._order_of(self._pinned[1]) if self._pinned else None
 
     def _here(self) -> Iterator[Batch]:
         while (found := self._find(*self._begin())) is not None:
-            batch = self._make(found)
+            batch = self._read(found)
             self._position = self._after(found.epoch, found.step)
-            self._handed_out += 1
-            yield batch.pin_memory() if self._pins else batch
+            self._count()
+            yield batch
             if self._position[0] != found.epoch:
                 return
 
@@ -357,7 +359,8 @@ class Stream(IterableDataset):  # type: ignore[misc]
         for mine in itertools.count(step + number, of):
             if (found := self._find(epoch, mine)) is None:
                 break
-            yield self._make(found)
+            audio = self._make.empty(len(found.index), shared=True)
+            yield self._make.batch(self._make.read(found, audio), audio)
         self._position = (epoch + 1, 0)
 
     def _from_workers(self) -> Iterator[Batch]:
@@ -367,11 +370,11 @@ class Stream(IterableDataset):  # type: ignore[misc]
         ahead, epoch = self._ahead, self._begin()[0]
         while (batch := self._next(ahead, epoch)) is not None:
             self._position = ahead.position = self._after(epoch, batch.step)
-            self._handed_out += 1
+            self._count()
             yield batch
             if self._position[0] != epoch or self._ahead is not ahead:
                 return
-        self._position = ahead.position = (epoch + 1, 0)
+        ahead.position = self._begin()
 
     def _next(self, ahead: _Ahead, epoch: int) -> Batch | None:
         """What the workers give next, if it is of this epoch."""
@@ -385,27 +388,59 @@ class Stream(IterableDataset):  # type: ignore[misc]
                 raise found
             if found is None:
                 return None
-            ahead.held = found
+            ahead.held = self._received(found)
         if ahead.held.epoch != epoch:
             return None
         batch, ahead.held = ahead.held, None
         return batch
+
+    def _read(self, picks: Picks) -> Batch:
+        """A batch, read in this process."""
+        if self._slots is None:
+            self._slots = self._new_slots(_SLOTS_HERE)
+        if (slot := self._slots.take()) is None:
+            audio = self._make.empty(len(picks.index), shared=False)
+            return self._pinned_if_asked(self._make.batch(self._make.read(picks, audio), audio))
+        try:
+            facts = self._make.read(picks, self._slots.memory[slot, : len(picks.index)])
+        except BaseException:
+            self._slots.reclaim()
+            raise
+        return self._received(_Done(facts, slot, None))
+
+    def _received(self, done: _Done) -> Batch:
+        """The batch of what was read."""
+        audio = done.audio
+        if done.slot is not None:
+            assert self._slots is not None
+            audio = self._slots.lend(done.slot)[: len(done.facts.ids)]
+        assert audio is not None
+        return self._pinned_if_asked(self._make.batch(done.facts, audio))
+
+    def _pinned_if_asked(self, batch: Batch) -> Batch:
+        return batch.pin_memory() if self._pins else batch
+
+    def _new_slots(self, count: int) -> Slots:
+        scenes = self._rules.batch // self._world
+        return Slots(count, (scenes, *self._make.shape), self._make.dtype)
 
     def _start(self) -> Iterator[Any]:
         """What workers give from here on; they are started if need be."""
         if not self._loader:
             context = multiprocessing.get_context("forkserver")
             context.set_forkserver_preload([__name__])
+            self._slots = self._new_slots(_PREFETCH * self._workers + _SLOTS_HERE)
+            self._slots.share()
             loader = DataLoader(
-                _Jobs(self._make),
+                _Jobs(self._make, self._slots.memory),
                 batch_size=None,
-                sampler=_Sampler(self),
+                sampler=_Sampler(self, self._slots),
                 num_workers=self._workers,
                 collate_fn=_unchanged,
                 multiprocessing_context=context,
                 persistent_workers=True,
                 prefetch_factor=_PREFETCH,
-                pin_memory=self._pins,
+                generator=torch.Generator(),  # else it draws from the one of the training
                 worker_init_fn=_Environment(self._parts),
             )
             self._loader.append(loader)
@@ -452,10 +487,16 @@ class Stream(IterableDataset):  # type: ignore[misc]
 
     def _reading_per_s(self) -> float:
         """Scenes a second that all ranks take while none has to be waited for; NaN at first."""
-        if self._began is None or not self._handed_out:
+        if self._began is None or self._handed_out < 2:
             return float("nan")
         busy_s = time.monotonic() - self._began - self._waited_s
-        return self._handed_out * self._rules.batch / max(busy_s, 1e-9)
+        return (self._handed_out - 1) * self._rules.batch / max(busy_s, 1e-9)
+
+    def _count(self) -> None:
+        """Count a batch that is handed out, for rates."""
+        if self._began is None:
+            self._began, self._waited_s = time.monotonic(), 0.0
+        self._handed_out += 1
 
     def _plain_rules(self) -> dict[str, Any]:
         plain = {item.name: getattr(self._rules, item.name) for item in fields(self._rules)}
@@ -463,46 +504,84 @@ class Stream(IterableDataset):  # type: ignore[misc]
         return {**plain, "crop_samples": self.n_samples}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """A batch without its samples, as plain arrays; see `Batch`."""
+
+    picks: Picks
+    gain: NDArray[np.float32]
+    valid: NDArray[np.int64]
+    start: NDArray[np.int64]
+    ids: tuple[str, ...]
+    columns: Arrays
+    targets: Arrays
+
+
 class BatchMaker:
-    """Reads a batch; travels to workers, and opens nothing before the first one."""
+    """Reads batches; travels to workers, and opens nothing before the first one.
+
+    Attributes:
+        shape: of the samples of a scene.
+        dtype: of the samples.
+    """
 
     def __init__(self, sources: tuple[Source, ...], n_samples: int) -> None:
         self._readers = [CropReader(source) for source in sources]
         self._n_samples = n_samples
+        first = sources[0]
+        self.shape = (first.format.n_channels, n_samples)
+        self._codec = CODECS[first.info.codec]
+        self.dtype = torch.int16 if self._codec.dtype == "int16" else torch.float32
 
-    def __call__(self, picks: Picks) -> Batch:
-        """The batch.
+    def read(self, picks: Picks, audio: torch.Tensor) -> Facts:
+        """Read the samples of a batch into `audio`, and return what else there is of it.
 
         Raises:
             StoreError: a shard is missing or damaged, or the store refuses.
         """
-        source = self._readers[0].source
-        codec = CODECS[source.info.codec]
-        shape = (len(picks.index), source.format.n_channels, self._n_samples)
-        audio, samples = _room_for(shape, np.dtype(codec.dtype))
-        crops: list[Crop] = []
-        for number, index, unit in zip(picks.dataset, picks.index, picks.unit, strict=True):
-            crops.append(self._readers[number].place(int(index), float(unit), self._n_samples))
+        places = zip(picks.dataset, picks.index, picks.unit, strict=True)
+        crops = [
+            self._readers[number].place(int(index), float(unit), self._n_samples)
+            for number, index, unit in places
+        ]
+        samples = audio.numpy()
         for number, reader in enumerate(self._readers):
             mine = np.flatnonzero(picks.dataset == number)
             reader.read([crops[n] for n in mine], [samples[n] for n in mine])
-        return Batch(
-            audio=audio,
-            gain=torch.tensor([crop.gain for crop in crops], dtype=torch.float32),
-            valid=torch.tensor([crop.valid for crop in crops]),
-            dataset=torch.from_numpy(picks.dataset.copy()),
-            index=torch.from_numpy(picks.index.copy()),
-            start=torch.tensor([crop.start for crop in crops]),
+        return Facts(
+            picks=picks,
+            gain=np.array([crop.gain for crop in crops], np.float32),
+            valid=np.array([crop.valid for crop in crops], np.int64),
+            start=np.array([crop.start for crop in crops], np.int64),
             ids=tuple(crop.id for crop in crops),
             columns={
-                name: torch.tensor([crop.column(name) for crop in crops], dtype=torch.float32)
-                for name in source.columns
+                name: np.array([crop.column(name) for crop in crops], np.float32)
+                for name in self._readers[0].source.columns
             },
-            targets=_tensors(self._targets(picks, crops)),
-            epoch=picks.epoch,
-            step=picks.step,
-            full_scale=codec.full_scale,
+            targets=self._targets(picks, crops),
         )
+
+    def batch(self, facts: Facts, audio: torch.Tensor) -> Batch:
+        """The batch of what was read."""
+        return Batch(
+            audio=audio,
+            gain=torch.from_numpy(facts.gain),
+            valid=torch.from_numpy(facts.valid),
+            dataset=torch.from_numpy(facts.picks.dataset.copy()),
+            index=torch.from_numpy(facts.picks.index.copy()),
+            start=torch.from_numpy(facts.start),
+            ids=facts.ids,
+            columns=_tensors(facts.columns),
+            targets=_tensors(facts.targets),
+            epoch=facts.picks.epoch,
+            step=facts.picks.step,
+            full_scale=self._codec.full_scale,
+        )
+
+    def empty(self, scenes: int, *, shared: bool) -> torch.Tensor:
+        """Fresh memory for the samples of some scenes."""
+        audio = torch.empty((scenes, *self.shape), dtype=self.dtype)
+        return audio.share_memory_() if shared else audio
 
     def _targets(self, picks: Picks, crops: list[Crop]) -> Arrays:
         if self._readers[0].source.targets is None:
@@ -513,6 +592,23 @@ class BatchMaker:
 
 class _NotYet:
     """In place of a batch: it has yet to be rendered."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What a worker is to read, and into which slot; None for fresh memory."""
+
+    picks: Picks
+    slot: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What a worker has read: into a slot, or into memory that comes along."""
+
+    facts: Facts
+    slot: int | None
+    audio: torch.Tensor | None
 
 
 @dataclass(slots=True)
@@ -536,15 +632,18 @@ class _Sampler:
     It holds the stream weakly, which would otherwise live until its own workers end.
     """
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, slots: Slots) -> None:
         self._stream = weakref.ref(stream)
+        self._slots = slots
 
-    def __iter__(self) -> Iterator[Picks | _NotYet]:
+    def __iter__(self) -> Iterator[_Job | _NotYet]:
+        # A loader comes here after its workers have done with what they were at.
+        self._slots.reclaim()
         epoch, step = self._of_stream()._begin()
         while True:
             found = self._of_stream()._peek(epoch, step)
             if isinstance(found, Picks):
-                yield found
+                yield _Job(found, self._slots.take())
                 step += 1
             elif found == "not yet":
                 yield _NotYet()
@@ -560,16 +659,22 @@ class _Sampler:
 
 
 class _Jobs(Dataset):  # type: ignore[misc]
-    """Turns picks into batches, in a worker. Errors come back as they are."""
+    """Does jobs, in a worker. Errors come back as they are."""
 
-    def __init__(self, make: BatchMaker) -> None:
+    def __init__(self, make: BatchMaker, memory: torch.Tensor) -> None:
         self._make = make
+        self._memory = memory
 
-    def __getitem__(self, picks: Picks | _NotYet) -> Batch | _NotYet | Exception:
-        if isinstance(picks, _NotYet):
-            return picks
+    def __getitem__(self, job: _Job | _NotYet) -> _Done | _NotYet | Exception:
+        if isinstance(job, _NotYet):
+            return job
+        scenes = len(job.picks.index)
         try:
-            return self._make(picks)
+            if job.slot is not None:
+                facts = self._make.read(job.picks, self._memory[job.slot, :scenes])
+                return _Done(facts, job.slot, None)
+            audio = self._make.empty(scenes, shared=True)
+            return _Done(self._make.read(job.picks, audio), None, audio)
         except (StoreError, OSError) as error:
             return error
 
@@ -602,18 +707,6 @@ def _end_workers(loaders: list[DataLoader]) -> None:
 
 def _unchanged(found: Any) -> Any:
     return found
-
-
-def _room_for(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[torch.Tensor, NDArray[Any]]:
-    """Memory for the samples of a batch, as a tensor and as an array; shared, in a worker."""
-    if get_worker_info() is None:
-        # NumPy asks for huge pages, torch does not; small ones are slow to fault in.
-        samples = np.empty(shape, dtype)
-        return torch.from_numpy(samples), samples
-    kind = torch.int16 if dtype == np.int16 else torch.float32
-    storage = torch.UntypedStorage._new_shared(int(np.prod(shape)) * dtype.itemsize)
-    audio = torch.empty(0, dtype=kind).set_(storage).view(shape)
-    return audio, audio.numpy()
 
 
 def _tensors(arrays: Arrays) -> dict[str, torch.Tensor]:
