@@ -196,6 +196,24 @@ def test_passes_of_a_step_change_rounding_alone(scenes: Path, tmp_path: Path) ->
     assert_close_weights(*found)
 
 
+def test_following_a_dataset_that_is_complete_changes_nothing(scenes: Path, tmp_path: Path) -> None:
+    for follow in (False, True):
+        train(small_run(scenes, data__follow=follow), tmp_path / str(follow), tell=quiet)
+    offline, following = (state_of(tmp_path / str(follow)) for follow in (False, True))
+    assert all(torch.equal(tensor, following.model[n]) for n, tensor in offline.model.items())
+
+
+def test_half_precision_is_of_the_body_alone(scenes: Path, tmp_path: Path) -> None:
+    train(small_run(scenes), tmp_path / "whole", tell=quiet)
+    train(small_run(scenes, precision="bf16"), tmp_path / "half", tell=quiet)
+    whole, half = losses(tmp_path / "whole"), losses(tmp_path / "half")
+    assert half != whole
+    assert [loss for _, loss in half] == pytest.approx([loss for _, loss in whole], rel=0.02)
+    assert {tensor.dtype for tensor in state_of(tmp_path / "half").model.values()} == {
+        torch.float32
+    }
+
+
 @pytest.mark.parametrize("kind", ["adamw", "muon"])
 def test_one_batch_is_learned_by_heart(tmp_path: Path, kind: str) -> None:
     few = make_scenes(tmp_path / "data", 4, shard_scenes=4)

@@ -223,7 +223,10 @@ def test_values_change_in_the_order_in_which_they_are_given() -> None:
     )
     assert config.features.phase == "ipd_ild"
     assert (config.model.channels, config.model.mels) == (5, 64)
-    assert config.model.encoder.dim == load_run("gram-binaural", [("model.size", "tiny")]).model.encoder.dim
+    assert (
+        config.model.encoder.dim
+        == load_run("gram-binaural", [("model.size", "tiny")]).model.encoder.dim
+    )
     assert config.model.encoder.dim < 768
 
 

@@ -159,8 +159,10 @@ def train(
     if dry_run:
         _tell_plan(config)
         return
+    from scenesynth.render.memory import keep_freed_memory
     from scenesynth.train.loop import train as train_model
 
+    keep_freed_memory()
     outcome = train_model(config, run, resume=resume, tell=tell, profile=profile)
     if outcome == "done":
         tell(f"done; scenesynth export {run} --out DIR gives the encoder")

@@ -55,6 +55,7 @@ def open_stream(config: RunConfig, processes: Processes) -> Stream:
         rank=processes.rank,
         world=processes.world,
         workers=data.workers,
+        pin_memory=processes.device.type == "cuda",
     )
 
 

@@ -39,7 +39,7 @@ class Feed:
         batch = self._next()
         waited_s = perf_counter() - began
         if self._device.type == "cuda":
-            batch = batch.pin_memory().to(self._device, non_blocking=True)
+            batch = batch.to(self._device, non_blocking=True)
         self._ahead = batch
         return waited_s
 

@@ -118,6 +118,7 @@ class _Session:
             self._model.compile()
         self._learner = _shared(self._model, processes)
         self._feed = Feed(self._stream, device)
+        self._window_flops = flops(config.model).training if config.peak_tflops else 0
         self._guard = Guard(run, processes.rank)
         self._looked: list[tuple[float, float]] = []
         self._meter = Meter()
@@ -226,7 +227,7 @@ class _Session:
         values["clips_seen"] = self._clips
         values["audio_hours_seen"] = self._samples / self._config.features.sample_rate / 3600
         if self._config.peak_tflops is not None:
-            done = rates["windows_per_s"] * flops(self._config.model).training
+            done = rates["windows_per_s"] * self._window_flops
             values["mfu"] = done / (self._config.peak_tflops * 1e12 * self._processes.world)
         if self._processes.device.type == "cuda":
             values["memory_gb"] = torch.cuda.max_memory_allocated() / 1e9
