@@ -106,6 +106,7 @@ def embedded(n: int, seed: int, noise: float) -> Embedded:
         [
             [
                 *w.direction,
+                np.arcsin(w.direction[1]),
                 np.log(w.distance_m),
                 np.log(np.nan_to_num(w.t60_s, nan=1.0)),
                 w.label == "a",
@@ -124,6 +125,7 @@ def test_a_probe_finds_what_an_embedding_holds() -> None:
     scores = probe_scores(embedded(300, 0, 1e-3), embedded(100, 7, 1e-3))
     assert scores["doa_mean_deg"] < 0.5
     assert scores["doa_median_deg"] < 0.5
+    assert scores["lateral_mean_deg"] < 0.5
     assert scores["distance_error"] < 0.01
     assert scores["t60_error"] < 0.01
     assert scores["class_accuracy"] == 1.0
@@ -132,6 +134,8 @@ def test_a_probe_finds_what_an_embedding_holds() -> None:
 def test_the_constant_answer_is_ninety_degrees_off_directions_all_round() -> None:
     scores = constant_scores(embedded(2000, 0, 0.0), embedded(2000, 7, 0.0))
     assert scores["doa_mean_deg"] == pytest.approx(90.0, abs=3.0)
+    # Of directions all round the lateral angle is arcsin of what is uniform on [-1, 1].
+    assert scores["lateral_mean_deg"] == pytest.approx(90 - 180 / np.pi, abs=1.0)
     assert scores["class_accuracy"] == pytest.approx(0.5, abs=0.01)
 
 

@@ -183,7 +183,7 @@ def test_two_processes_learn_what_one_does(scenes: Path, held_out: Path, tmp_pat
         read_metrics(tmp_path / "one"), read_metrics(tmp_path / "two"), strict=True
     ):
         assert (mine["kind"], mine["step"]) == (theirs["kind"], theirs["step"])
-        for key in ("loss", "grad_norm", "doa_mean_deg", "doa_random_mean_deg"):
+        for key in ("loss", "grad_norm", "doa_mean_deg", "random_doa_mean_deg"):
             if key in mine:
                 assert mine[key] == pytest.approx(theirs[key], rel=1e-3)
 
@@ -294,8 +294,9 @@ def test_the_probe_is_told_beside_its_controls(
     )
     train(config, tmp_path, tell=quiet)
     (probe,) = [line for line in read_metrics(tmp_path) if line["kind"] == "probe"]
-    for name in ("doa", "doa_constant", "doa_random"):
-        assert 0 < probe[f"{name}_mean_deg"] < 180
+    for name in ("", "constant_", "random_"):
+        assert 0 < probe[f"{name}doa_mean_deg"] < 180
+        assert 0 < probe[f"{name}lateral_mean_deg"] < 180
     assert {"distance_error", "t60_error", "class_accuracy"} <= set(probe)
 
 

@@ -1,8 +1,8 @@
 """Scores of linear probes: direction, distance, reverberation time and class of the target.
 
 Each is fitted on one set of windows and scored on another, whose rooms and clips the first does
-not have if their splits are those of `scenesynth render`. Direction is regressed as a unit vector,
-distance and T60 as logarithms, the class as one-hot vectors.
+not have if their splits are those of `scenesynth render`. Direction is regressed as a unit vector
+and, for itself, as the lateral angle, distance and T60 as logarithms, the class as one-hot vectors.
 """
 
 from __future__ import annotations
@@ -31,16 +31,13 @@ class Embedded:
 def probe_scores(train: Embedded, test: Embedded) -> dict[str, float]:
     """Scores on `test` of probes fitted on `train`.
 
-    `doa_mean_deg` and `doa_median_deg`: great-circle error; `distance_error`, `t60_error`: median
+    `doa_mean_deg` and `doa_median_deg`: great-circle error; `lateral_mean_deg`: error of the angle
+    to the median plane, which is what two ears tell best; `distance_error`, `t60_error`: median
     of |estimate / truth - 1|; `class_accuracy`: share of windows whose class is right, a class
     that `train` lacks being wrong. What cannot be fitted (T60 of anechoic scenes alone, say) is
     left out.
     """
-    errors_deg = _direction_errors_deg(train, test)
-    scores = {
-        "doa_mean_deg": float(np.mean(errors_deg)),
-        "doa_median_deg": float(np.median(errors_deg)),
-    }
+    scores = _direction_scores(train, test)
     for name, field in (("distance_error", "distance_m"), ("t60_error", "t60_s")):
         ratios = _ratios(train, test, field)
         if len(ratios):
@@ -58,10 +55,18 @@ def constant_scores(train: Embedded, test: Embedded) -> dict[str, float]:
     return probe_scores(*blind)
 
 
-def _direction_errors_deg(train: Embedded, test: Embedded) -> Array:
+def _direction_scores(train: Embedded, test: Embedded) -> dict[str, float]:
     truth = [np.array([window.direction for window in part.windows]) for part in (train, test)]
     found = fit_ridge(train.features, truth[0])(test.features)
-    return np.asarray(np.degrees(angles_rad(found, truth[1])))
+    errors_deg = np.degrees(angles_rad(found, truth[1]))
+    # The y axis goes through the ears.
+    lateral = [np.degrees(np.arcsin(np.clip(vectors[:, 1:2], -1.0, 1.0))) for vectors in truth]
+    lateral_found = fit_ridge(train.features, lateral[0])(test.features)
+    return {
+        "doa_mean_deg": float(np.mean(errors_deg)),
+        "doa_median_deg": float(np.median(errors_deg)),
+        "lateral_mean_deg": float(np.mean(np.abs(lateral_found - lateral[1]))),
+    }
 
 
 def _ratios(train: Embedded, test: Embedded, field: str) -> Array:

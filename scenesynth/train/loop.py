@@ -302,7 +302,7 @@ class _Session:
         noted = [line for line in read_metrics(self._run) if line["kind"] == "controls"]
         (known, *_) = self._processes.gather(noted[:1])
         if known:
-            return {name: v for name, v in known[0].items() if name.startswith("doa_")}
+            return {name: v for name, v in known[0].items() if name.endswith("_deg")}
         controls = self._watch.controls(self._model.eval())
         self._model.train()
         self._write("controls", controls)

@@ -118,9 +118,9 @@ class Watch:
         ]
         constant, random = constant_scores(*blind), self.probe(fresh)
         return {
-            f"doa_{name}_{statistic}_deg": scores[f"doa_{statistic}_deg"]
+            f"{name}_{score}": scores[score]
             for name, scores in (("constant", constant), ("random", random))
-            for statistic in ("mean", "median")
+            for score in ("doa_mean_deg", "doa_median_deg", "lateral_mean_deg")
         }
 
     def _embedded(self, model: MaskedAutoencoder, windows: Sequence[Window]) -> Embedded:
