@@ -92,13 +92,16 @@ def test_an_import_that_points_up_or_sideways_is_found(part: str, source: str) -
 
 def modules_after(statement: str) -> set[str]:
     """Top-level names in `sys.modules` of a fresh interpreter after `statement`."""
+    told = told_by(f"{statement}\nimport sys\nprint(*sys.modules)")
+    return {name.partition(".")[0] for name in told.splitlines()[-1].split()}
+
+
+def told_by(program: str) -> str:
+    """What a program prints in a fresh interpreter."""
     done = subprocess.run(
-        [sys.executable, "-c", f"{statement}\nimport sys\nprint(*sys.modules)"],
-        capture_output=True,
-        text=True,
-        check=True,
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
-    return {name.partition(".")[0] for name in done.stdout.splitlines()[-1].split()}
+    return done.stdout
 
 
 @pytest.mark.parametrize(
@@ -113,6 +116,19 @@ def modules_after(statement: str) -> set[str]:
 )
 def test_help_needs_no_heavy_package(statement: str) -> None:
     assert modules_after(statement) & HEAVY == set()
+
+
+def test_reading_a_dataset_needs_no_torch() -> None:
+    statement = "import scenesynth\nscenesynth.open_dataset, scenesynth.stream, scenesynth.frames"
+    assert "torch" not in modules_after(statement)
+
+
+def test_a_stream_without_torch_says_how_to_install_it() -> None:
+    program = "import sys\nsys.modules['torch'] = None\nimport scenesynth\n"
+    program += (
+        "try:\n    scenesynth.stream('nowhere')\nexcept ValueError as error:\n    print(error)"
+    )
+    assert "pip install 'scenesynth[torch]'" in told_by(program)
 
 
 def test_every_public_name_resolves() -> None:

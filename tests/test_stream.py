@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice, pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -179,6 +181,15 @@ def test_memory_is_lent_again_once_nothing_refers_to_it() -> None:
     assert slots.take() == one
     slots.reclaim()
     assert {slots.take(), slots.take()} == {0, 1}
+
+
+def test_too_little_shared_memory_is_told_beforehand(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1_000_000))
+    stream = ss.stream(folder, batch=8, workers=2)
+    with pytest.raises(ConfigError, match=r"need 12 MB of shared memory.* has 1 MB left; take"):
+        next(iter(stream))
 
 
 def test_a_data_loader_of_ones_own_gives_the_same_batches(folder: Path) -> None:
@@ -359,12 +370,26 @@ def test_columns_come_along_as_float32(folder: Path) -> None:
     assert batch.to("cpu").columns["n_events"].dtype == torch.float32
 
 
-def test_skipped_and_excluded_scenes_are_left_out(tmp_path: Path) -> None:
-    make_dataset(tmp_path, 12)
+@pytest.mark.parametrize("where", [None, {"index": (0, None)}])
+def test_skipped_and_excluded_scenes_are_left_out(tmp_path: Path, where: Any) -> None:
+    info = make_info()
+    create_or_open(tmp_path, info)
+    extend_to(tmp_path, 12, info)
+    for shard in (0, 2):
+        write_shard(tmp_path, info, shard, 12)
+    writer = ShardWriter(tmp_path, info, 1, 12)
+    for index in range(4, 8):
+        if index == 6:
+            writer.add_skipped({"id": "train-00000006", "split": "train"})
+        else:
+            writer.add(make_scene(index, info))
+    writer.commit(writer.put_files(), {}, {})
     add_list(tmp_path, ExcludeList(action="exclude", scenes={5: "train-00000005"}))
-    stream = ss.stream(tmp_path, crop_s=0.5, batch=1)
-    assert stream.n_scenes == len(stream) == 11
-    assert 5 not in [index for _, _, ((_, index, _),) in epochs(stream, 1)]
+    for follow_it in (False, True):
+        stream = ss.stream(tmp_path, crop_s=0.5, batch=1, where=where, follow=follow_it)
+        found = sorted(index for _, _, ((_, index, _),) in epochs(stream, 1))
+        assert found == [0, 1, 2, 3, 4, 7, 8, 9, 10, 11]
+    assert ss.stream(open_dataset(tmp_path, excluded=True), batch=1, where=where).n_scenes == 11
 
 
 def test_filters_choose_by_columns(folder: Path) -> None:
@@ -523,6 +548,10 @@ def flip(path: Path, at: int) -> None:
     path.write_bytes(bytes(data))
 
 
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
 AUDIO = "data.zarr/foa/audio/c/1/0/0"
 
 
@@ -532,6 +561,7 @@ AUDIO = "data.zarr/foa/audio/c/1/0/0"
         (lambda root: flip(root / AUDIO, 100), "checksum of a chunk"),
         (lambda root: flip(root / AUDIO, -8), "checksum of the shard index"),
         (lambda root: (root / AUDIO).unlink(), "it is missing"),
+        (lambda root: cut(root / AUDIO), "no shard index"),
         (lambda root: flip(root / "data.zarr/foa/gain/c/1", 0), "hash is not the committed one"),
         (lambda root: flip(root / "tables/scenes/part-1.parquet", 9), "not the committed one"),
     ],
@@ -692,14 +722,15 @@ def test_ranks_that_see_different_data_have_different_digests(folder: Path, tmp_
     assert one.digest != ss.stream(folder, batch=4, where={"room": "room-1"}).digest
 
 
-def test_streams_are_read_from_object_stores(folder: Path, s3: str) -> None:
+@pytest.mark.parametrize("workers", [0, 1])
+def test_streams_are_read_from_object_stores(folder: Path, s3: str, workers: int) -> None:
     info = make_info()
     create_or_open(s3, info)
     stop = extend_to(s3, 8, info)
     for shard in (0, 1):
         write_shard(s3, info, shard, stop)
     here = ss.stream(folder, crop_s=1.0, batch=4, shuffle=False)
-    there = ss.stream(s3, crop_s=1.0, batch=4, shuffle=False, workers=1)
+    there = ss.stream(s3, crop_s=1.0, batch=4, shuffle=False, workers=workers)
     for one, other in zip(islice(here, 2), there, strict=True):
         assert one.ids == other.ids
         assert torch.equal(one.valid, other.valid)

@@ -114,6 +114,20 @@ class CropReader:
     def __reduce__(self) -> tuple[Any, ...]:
         return (CropReader, (self.source,))
 
+    def prepare(self, indices: Sequence[int]) -> None:
+        """Learn what has to be known of the shards of some scenes, several at a time if remote.
+
+        Raises:
+            CorruptShardError: one is missing or damaged.
+        """
+        if isinstance(self.source.place, LocalPlace):
+            return
+        shards = sorted({index // self.source.info.shard_scenes for index in indices})
+        with ThreadPoolExecutor(PARALLEL_READS) as pool:
+            list(pool.map(self._shard, shards))
+            if self.source.targets is not None:
+                list(pool.map(self._labels, shards))
+
     def place(self, index: int, unit: float, n_samples: int) -> Crop:
         """The crop of `n_samples` that a number in [0, 1) places in a scene.
 
@@ -238,13 +252,10 @@ class CropReader:
         return of_scene
 
     def _index(self, commit: Commit, key: str) -> NDArray[np.uint64]:
-        def read() -> NDArray[np.uint64]:
-            expected = commit.files[key].size
-            if (size := self.source.place.size(key)) != expected:
-                raise CorruptShardError(f"it has {size} bytes, committed were {expected}")
-            return read_index(self.source.place, key, expected, self.source.info)
-
-        return self._explained(commit, key, read)
+        """Where the chunks of a shard are; that it is found where it was put tells the size."""
+        place, info = self.source.place, self.source.info
+        size = commit.files[key].size
+        return self._explained(commit, key, lambda: read_index(place, key, size, info))
 
     def _committed(self, commit: Commit, key: str) -> bytes:
         """Bytes of a small file of a shard, if they are what was committed."""
@@ -260,8 +271,8 @@ class CropReader:
     def _table(self, commit: Commit, table: str, columns: Sequence[str]) -> pa.Table:
         data = self._committed(commit, table_key(table, commit.shard))
         file = pq.ParquetFile(pa.BufferReader(data))
-        there = [name for name in columns if name in file.schema_arrow.names]
-        return file.read(columns=there)
+        there = set(file.schema_arrow.names)
+        return file.read(columns=[name for name in columns if name in there], use_threads=False)
 
     def _told(self, shard: Shard, read: Callable[[], T]) -> T:
         return self._explained(shard.commit, shard.key, read)

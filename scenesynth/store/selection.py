@@ -76,7 +76,7 @@ class Selection:
             found = [
                 scenes
                 for commit in dataset.commits
-                if commit.shard not in bad and len(scenes := _usable(commit, dataset.excluded))
+                if commit.shard not in bad and len(scenes := _usable(commit, _dropped(dataset)))
             ]
         if not found:
             raise ConfigError(self._empty(dataset))
@@ -84,7 +84,7 @@ class Selection:
 
     def of_commit(self, dataset: Dataset, commit: Commit) -> NDArray[np.int64]:
         """Numbers of the scenes of one shard that take part; a parked one has none."""
-        usable = _usable(commit, dataset.excluded)
+        usable = _usable(commit, _dropped(dataset))
         if commit.status != "ok" or not self._needs_table(dataset):
             return usable
         table = dataset.part("scenes", commit)
@@ -183,6 +183,11 @@ def _matches(column: pa.ChunkedArray, wanted: Any) -> Any:
     given = pa.array([value for value in values if value is not None], column.type)
     known = pc.is_in(column, given)  # false for nulls
     return pc.or_(known, pc.is_null(column)) if None in values else known
+
+
+def _dropped(dataset: Dataset) -> Mapping[int, str]:
+    """Scenes that the user has excluded, and has not asked for nevertheless."""
+    return {} if dataset.with_excluded else dataset.excluded
 
 
 def _usable(commit: Commit, excluded: Mapping[int, str]) -> NDArray[np.int64]:

@@ -6,13 +6,19 @@ decoding what is written to it, and in shared memory longer.
 
 from __future__ import annotations
 
+import shutil
 import weakref
 from collections import deque
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+from scenesynth.errors import ConfigError
+
+SHARED: Final = Path("/dev/shm")
 
 
 class Slots:
@@ -28,7 +34,18 @@ class Slots:
         self._being_filled: set[int] = set()
 
     def share(self) -> None:
-        """Make it memory that other processes see."""
+        """Make it memory that other processes see.
+
+        Raises:
+            ConfigError: there is not that much. Whoever touches the lack of it is killed.
+        """
+        needed = self.memory.numel() * self.memory.itemsize
+        if SHARED.is_dir() and (free := shutil.disk_usage(SHARED).free) < needed:
+            raise ConfigError(
+                f"workers need {needed / 1e6:.0f} MB of shared memory, of which {SHARED} has "
+                f"{free / 1e6:.0f} MB left; take a smaller batch, shorter crops or fewer workers, "
+                f"or give a container more (docker run --shm-size)"
+            )
         self.memory.share_memory_()
 
     def take(self) -> int | None:

@@ -539,6 +539,8 @@ class BatchMaker:
         Raises:
             StoreError: a shard is missing or damaged, or the store refuses.
         """
+        for number, reader in enumerate(self._readers):
+            reader.prepare(picks.index[picks.dataset == number].tolist())
         places = zip(picks.dataset, picks.index, picks.unit, strict=True)
         crops = [
             self._readers[number].place(int(index), float(unit), self._n_samples)
