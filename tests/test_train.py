@@ -258,6 +258,27 @@ def test_a_signal_ends_a_run_in_good_order(scenes: Path, tmp_path: Path) -> None
     assert train(config, tmp_path, tell=quiet) == "done"
 
 
+def test_control_c_ends_a_run_in_good_order_though_it_reaches_the_workers(
+    scenes: Path, tmp_path: Path
+) -> None:
+    values = {"steps": 4000, "checkpoint__every": 4000, "data__workers": 2}
+    run = tmp_path / "run"
+    process = subprocess.Popen(
+        command("--run", str(run), *sets(scenes, **values)),
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    limit = time.monotonic() + 120
+    while not losses(run) and time.monotonic() < limit:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    told = process.communicate(timeout=120)[1].decode()
+    assert process.returncode == 75, told
+    assert "Traceback" not in told
+    assert 1 <= state_of(run).step < 4000
+
+
 def test_what_is_looked_at_does_not_change_what_is_learned(
     scenes: Path, held_out: Path, tmp_path: Path
 ) -> None:

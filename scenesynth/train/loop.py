@@ -133,16 +133,17 @@ class _Session:
                 self._step += 1
                 last = self._step == config.steps
                 # The next clips are fetched while the device computes.
-                self._meter.waited(waited_s + (0.0 if last else self._feed.fetch()))
+                self._meter.waited(waited_s + (0.0 if last else self._fetch(drain)))
                 stepped()
                 if last or self._due(config.log_every):
                     self._log()
-                ends = last or self._ends(drain)
-                if ends or self._due(config.checkpoint.every):
+                ended = not last and self._ended(drain)
+                if not ended:
+                    self._look(last)
+                if last or ended or self._due(config.checkpoint.every):
                     self._save(batch)
-                if ends and not last:
+                if ended:
                     return "drained"
-                self._look(last)
         return "done"
 
     def close(self) -> None:
@@ -207,7 +208,16 @@ class _Session:
     def _due(self, every: int) -> bool:
         return every > 0 and self._step % every == 0
 
-    def _ends(self, drain: Drain) -> bool:
+    def _fetch(self, drain: Drain) -> float:
+        """Fetch the next clips, unless Ctrl-C has ended the processes that read, too."""
+        try:
+            return self._feed.fetch()
+        except RuntimeError:
+            if not drain.requested:
+                raise
+            return 0.0
+
+    def _ended(self, drain: Drain) -> bool:
         """Whether a signal has come; several processes agree on it from line to line only."""
         if self._processes.world == 1:
             return drain.requested
