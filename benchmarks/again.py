@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scenesynth import builtin_corpora, load_recipe
+from scenesynth import builtin_corpora, load_recipe, stream
 from scenesynth.pipeline.again import plan_again
 from scenesynth.pipeline.plan import make_plan, settle
 from scenesynth.pipeline.shard import _labelled, make_scene
@@ -42,7 +42,7 @@ def build(root: Path, n_shards: int) -> None:
     size = 64
     plan = make_plan(root, load_recipe("gram"), corpora, formats=["foa"], scenes=size * n_shards)
     settled = settle(plan)
-    job = _jobs(plan, settled)[0]
+    job = next(iter(_jobs(plan, settled)))
     scenes = [_labelled(make_scene(job, index, 0), job, 0) for index in range(size)]
     for shard in range(n_shards):
         rows, events = [], []
@@ -89,6 +89,24 @@ def measured(name: str, task: Callable[[], object]) -> None:
     print(f"{name:44} {seconds:7.2f} s  {peak_mb:6.0f} MB  {told}", flush=True)
 
 
+def imported() -> None:
+    """Import what a stream needs."""
+    import scenesynth.store.stream  # noqa: F401
+
+
+def streamed(root: Path, **asked: object) -> str:
+    """Open a stream, find its first batch and one in the middle of an epoch."""
+    imported()
+    began = time.perf_counter()
+    found = stream(root, batch=64, crop_s=2.0, **asked)  # type: ignore[arg-type]
+    opened_s = time.perf_counter() - began
+    found._find(0, 0)
+    first_s = time.perf_counter() - began - opened_s
+    found._find(1, len(found) // 2)
+    middle_s = time.perf_counter() - began - opened_s - first_s
+    return f"opening {opened_s:.2f} s, first batch {first_s:.3f} s, a later one {middle_s:.3f} s"
+
+
 def main() -> None:
     """Build, measure, delete."""
     parser = argparse.ArgumentParser()
@@ -115,8 +133,12 @@ def main() -> None:
     measured("render --from, plan and settle", plan_of)
     measured("  --format binaural", lambda: plan_of(formats=["binaural"]))
     measured("  --only 1000 ids", lambda: plan_of(only=[",".join(ids)]))
+    measured("torch alone", imported)
+    measured("stream", lambda: streamed(root))
+    measured("stream, with a filter", lambda: streamed(root, where={"n_targets": (1, None)}))
     measured("ds.scenes from the parts", lambda: len(open_dataset(root).scenes))
     measured("finalize", lambda: json.dumps(finalize(open_dataset(root)).rows))
+    measured("stream, with a filter", lambda: streamed(root, where={"n_targets": (1, None)}))
     measured("ds.scenes", lambda: len(open_dataset(root).scenes))
     measured("ds.events", lambda: len(open_dataset(root).events))
     ids_only = ["id", "split"]

@@ -6,10 +6,10 @@
     python benchmarks/machinery.py memory     peak of a worker for one shard of 64 scenes, FOA 10 s
 
 Figures are of the time between the first and the last commit, so nothing of a start is in them. On
-a shared machine processor time is the number to trust: of this process and all that it started,
-Ray's own processes included. `null` scenes are tiny and made of noise, so that nothing but
-machinery is left; `small` ones are rendered, 1 s of FOA at 16 kHz in shards of 64; `real`
-ones last 10 s at 32 kHz, in shards of 8.
+a shared machine processor time is the number to trust: of this process and all that it started, by
+kind of process. `null` scenes are tiny and made of noise, so that nothing but machinery is left;
+`small` ones are rendered, 1 s of FOA at 16 kHz in shards of 64; `real` ones last 10 s at 32 kHz, in
+shards of 8.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import shutil
 import tempfile
 import time
@@ -45,6 +44,9 @@ from scenesynth.store.schema import Scene
 
 HERE = Path(__file__).parent
 NOTE_S = 0.5
+KINDS = ("driver", "workers", "watchers", "ray")
+"""Processes of a run: those that render, on Ray those that watch them, and Ray's own."""
+
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
@@ -79,32 +81,53 @@ class Meter:
         self.scenes += event.scenes
         now = time.perf_counter()
         if self.shards > 2 and (not self.notes or now - self.notes[-1]["wall_s"] > NOTE_S):
-            own = time.process_time()
             counts = {"shards": self.shards, "scenes": self.scenes}
-            self.notes.append({"wall_s": now, "own_s": own, "all_s": family_cpu_s(), **counts})
+            self.notes.append({"wall_s": now, **counts, **family_cpu_s()})
 
     def result(self, workers: int) -> dict[str, float]:
         """Figures between the first note and the last."""
         first, last = self.notes[0], self.notes[-1]
         spent = {key: last[key] - first[key] for key in first}
+        cpu_ms = {kind: 1e3 * spent[kind] / spent["shards"] for kind in KINDS}
         return {
             "shards_per_s": spent["shards"] / spent["wall_s"],
             "wall_ms_per_scene_and_worker": 1e3 * spent["wall_s"] * workers / spent["scenes"],
-            "cpu_ms_per_scene": 1e3 * spent["all_s"] / spent["scenes"],
-            "driver_cpu_ms_per_shard": 1e3 * spent["own_s"] / spent["shards"],
-            "driver_max_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            "cpu_ms_per_scene": sum(cpu_ms.values()) * spent["shards"] / spent["scenes"],
+            **{f"{kind}_cpu_ms_per_shard": ms for kind, ms in cpu_ms.items()},
+            "driver_max_rss_mb": max_rss_mb(),
         }
 
 
-def family_cpu_s() -> float:
-    """Processor time of this process and its living descendants."""
-    parents, spent = {}, {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
+def max_rss_mb() -> float:
+    """Most memory that this process had; `getrusage` has in it what started the process."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
+def family_cpu_s() -> dict[str, float]:
+    """Processor time of this process and its living descendants, by kind."""
+    parents: dict[int, int] = {}
+    spent: dict[int, tuple[str, float]] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            values = stat.read_text().rpartition(")")[2].split()
-            parents[int(stat.parent.name)] = int(values[1])
-            spent[int(stat.parent.name)] = (int(values[11]) + int(values[12])) * TICK_S
-    return sum(spent[pid] for pid in spent if _descends(pid, parents))
+            pid = int(folder.name)
+            values = (folder / "stat").read_text().rpartition(")")[2].split()
+            kind = _kind(pid, (folder / "cmdline").read_text())
+            parents[pid] = int(values[1])
+            spent[pid] = kind, (int(values[11]) + int(values[12])) * TICK_S
+    total = dict.fromkeys(KINDS, 0.0)
+    for pid, (kind, seconds) in spent.items():
+        if _descends(pid, parents):
+            total[kind] += seconds
+    return {**total, "driver": time.process_time()}
+
+
+def _kind(pid: int, command: str) -> str:
+    if pid == os.getpid():
+        return "driver"
+    if "scenesynth.pipeline.worker" in command:
+        return "workers"
+    return "watchers" if command.startswith("ray::") else "ray"
 
 
 def _descends(pid: int, parents: dict[int, int]) -> bool:
@@ -143,13 +166,18 @@ def ray(folder: Path, clips: Corpora, shards: int, repeat: int, only: str) -> di
     return {name: median(results) for name, results in found.items()}
 
 
-def driver(folder: Path, clips: Corpora, shards: int) -> dict[str, Any]:
-    """What the driver spends on shards of one tiny scene, as many in a second as there can be."""
+def driver(folder: Path, clips: Corpora, shards: int) -> Iterator[tuple[str, Any]]:
+    """What the driver spends on shards of one tiny scene, as many in a second as there can be.
+
+    The second run is given shards that are there already, so workers answer at once.
+    """
     settings = {"formats": ["mono"], "sample_rate": 8000, "duration_s": 0.1, "shard_scenes": 1}
     plan = plan_of(folder / "driver", clips, 100 * shards, **settings)
-    meter = Meter()
-    run(plan, settled=settle(plan), maker=null_maker, on_event=meter, workers=2)
-    return meter.result(2)
+    settled = settle(plan)
+    for name in ("tiny shards", "shards that are there"):
+        meter = Meter()
+        run(plan, settled=settled, maker=null_maker, on_event=meter, workers=2)
+        yield name, meter.result(2)
 
 
 def bad_clips(folder: Path, shards: int, repeat: int) -> dict[str, Any]:
@@ -236,7 +264,7 @@ def sections(asked: argparse.Namespace, folder: Path) -> Iterator[tuple[str, Any
         found = ray(folder, packed, asked.shards, asked.repeat, asked.scenes)
         yield from found.items()
     elif asked.what == "driver":
-        yield "driver", driver(folder, open_clips(folder / "clips"), asked.shards)
+        yield from driver(folder, open_clips(folder / "clips"), asked.shards)
     elif asked.what == "bad-clips":
         yield from bad_clips(folder, asked.shards, asked.repeat).items()
     else:

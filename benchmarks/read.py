@@ -41,8 +41,8 @@ from torch.utils.data import DataLoader, Dataset
 
 import scenesynth as ss
 from scenesynth.store.arrays import decode_into
+from scenesynth.store.batch import BatchMaker, Facts
 from scenesynth.store.order import Picks
-from scenesynth.store.stream import BatchMaker, Facts
 
 CROP_S = 2.0
 BATCH = 32

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from scenesynth.errors import PlacementError as PlacementError
     from scenesynth.errors import StoreError as StoreError
     from scenesynth.errors import UnreachableT60Error as UnreachableT60Error
+    from scenesynth.pipeline.live import live as live
     from scenesynth.render.renderer import render_scene as render_scene
     from scenesynth.scene.recipe import load_recipe as load_recipe
     from scenesynth.scene.sample import sample_scene as sample_scene
@@ -46,6 +47,7 @@ _HOMES = {
     "builtin_corpora": "corpus.corpora",
     "frame_table": "store.frames",
     "frames": "store.targets",
+    "live": "pipeline.live",
     "load_recipe": "scene.recipe",
     "open_dataset": "store.reader",
     "render_scene": "render.renderer",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from scenesynth.errors import ConfigError
+
 _PACKAGE = Path(__file__).resolve().parent
 
 
@@ -24,6 +26,22 @@ def data_root() -> Path:
         f"scenesynth's data folders (room_specs, manifests, hrtf) are neither in "
         f"{_PACKAGE / '_data'} nor beside {_PACKAGE}; install the package again"
     )
+
+
+def check_name(path: Path) -> None:
+    """See that a path can be written down.
+
+    Raises:
+        ConfigError: it is not valid UTF-8, or was read under a locale that is not.
+    """
+    try:
+        str(path.resolve()).encode()
+    except UnicodeEncodeError as error:
+        shown = error.object.encode(errors="surrogateescape").decode(errors="replace")
+        raise ConfigError(
+            f"{shown}: the path is not valid UTF-8 in this locale; rename what is not, or set "
+            f"LC_ALL=C.UTF-8"
+        ) from None
 
 
 def cache_root() -> Path:

@@ -6,11 +6,17 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
+from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import s3_helpers
+from disk_helpers import TinyDisk, tiny_file_system, tiny_files
+
+if TYPE_CHECKING:
+    from scenesynth.corpus.corpora import Corpora
 
 
 @pytest.fixture(scope="session")
@@ -58,6 +64,14 @@ def compiled_kernels(private_cache: Path) -> None:
 
 
 @pytest.fixture(scope="session")
+def corpora(tmp_path_factory: pytest.TempPathFactory, compiled_kernels: None) -> Corpora:
+    """Small corpora of real files, for runs; nobody changes them."""
+    from pipeline_helpers import make_corpora
+
+    return make_corpora(tmp_path_factory.mktemp("clips"))
+
+
+@pytest.fixture(scope="session")
 def s3_endpoint() -> Iterator[str]:
     """Endpoint of an S3 server for the session, with the bucket `bucket`."""
     for package in ("obstore", "moto", "flask"):
@@ -77,3 +91,17 @@ def s3(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3_endpoint)
     return f"s3://bucket/{uuid.uuid4().hex}"
+
+
+@pytest.fixture(params=["disk", "files"])
+def tiny_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TinyDisk]:
+    """A file system of 1 MB where mounting is allowed; and files of at most 100 kB."""
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    kind = {"disk": tiny_file_system, "files": tiny_files}[request.param]
+    with ExitStack() as stack:
+        try:
+            disk = stack.enter_context(kind(folder))
+        except PermissionError:
+            pytest.skip("needs the right to mount a small file system")
+        yield disk

@@ -6,6 +6,8 @@ import ctypes
 import os
 import signal
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
+import scenesynth
 from scenesynth.corpus.corpora import Corpora
 from scenesynth.errors import ContentError
 from scenesynth.pipeline.device import Batches
@@ -20,7 +23,13 @@ from scenesynth.pipeline.plan import Plan, make_plan
 from scenesynth.pipeline.shard import ShardJob, make_scene
 from scenesynth.records import from_plain
 from scenesynth.scene.recipe_records import Recipe
+from scenesynth.store.commit import list_commits, read_commit
+from scenesynth.store.places import Root, place_of
 from scenesynth.store.schema import Scene
+
+TESTS = Path(__file__).parent
+IMPORTS = os.pathsep.join([str(TESTS), str(Path(scenesynth.__file__).parents[1])])
+"""PYTHONPATH of a process that imports what the tests do."""
 
 RATE = 16000
 
@@ -71,6 +80,57 @@ def plan_of(root: Path | str, corpora: Corpora, scenes: int = 12, **kwargs: Any)
     recipe = kwargs.pop("recipe", None) or make_recipe()
     options = {"formats": ["foa"], "shard_scenes": 4, "scenes": scenes, **kwargs}
     return make_plan(root, recipe, corpora, **options)
+
+
+def same(one: Root, other: Root) -> bool:
+    """Whether two datasets hold the same bytes, logs aside."""
+    return contents(one) == contents(other)
+
+
+def contents(root: Root) -> tuple[dict[str, bytes], list[object]]:
+    """All keys with their bytes, commits without their logs."""
+    place = place_of(root)
+    keys = [key for key in place.list() if not key.startswith(("commits/", "logs/"))]
+    commits = [
+        {**read_commit(place, shard).to_dict(), "log": None} for shard in list_commits(place)
+    ]
+    return dict(zip(keys, place.read_all(keys), strict=True)), commits
+
+
+def child_of(parent: int, name: str) -> int:
+    """Process id of a process's child by name, from `/proc/<pid>/stat`: pid (name) state parent."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            head, _, tail = stat.read_text().rpartition(")")
+            if head.endswith(f"({name}") and int(tail.split()[1]) == parent:
+                return int(stat.parent.name)
+    raise AssertionError(f"process {parent} has no child {name}")
+
+
+def wait_for(condition: Callable[[], bool], limit_s: float = 60.0) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def worker_pids() -> list[int]:
+    """Ids of the processes that render, among those that this one has started."""
+    parents, found = {}, []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            pid = int(folder.name)
+            parents[pid] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            if b"scenesynth.pipeline.worker" in (folder / "cmdline").read_bytes():
+                found.append(pid)
+    return [pid for pid in found if _is_ours(pid, parents)]
+
+
+def _is_ours(pid: int, parents: dict[int, int]) -> bool:
+    while pid and pid != os.getpid():
+        pid = parents.get(pid, 0)
+    return pid != 0
 
 
 # --- scene makers, at module level so that workers can import them -------------------------------

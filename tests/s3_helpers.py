@@ -27,8 +27,9 @@ CREDENTIALS = {
     "AWS_ALLOW_HTTP": "true",
 }
 
-Fault = int | Literal["drop", "lose", "stall"] | None
-"""A status to answer with; or no answer: without, after or long after doing as asked."""
+Fault = int | Literal["drop", "lose", "stall", "hang"] | None
+"""A status to answer with; or no answer: without, after or long after doing as asked; or none for
+long and without."""
 STALL_S = 1.0
 
 
@@ -117,7 +118,8 @@ def faulty_server(behind: str) -> Iterator[tuple[str, Faults]]:
             fault = faults.choose(asked)
             if isinstance(fault, int):
                 self._answer(fault, {}, f"<Error><Code>Code{fault}</Code></Error>".encode())
-            elif fault == "drop":
+            elif fault in ("drop", "hang"):
+                time.sleep(STALL_S if fault == "hang" else 0.0)
                 self.close_connection = True
             else:
                 status, headers, answer = self._forward(body)

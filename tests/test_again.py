@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from pipeline_helpers import make_clips, make_corpora, make_recipe, plan_of
+from pipeline_helpers import make_clips, make_recipe, plan_of
 from store_helpers import tree_bytes
 
 from scenesynth.corpus.corpora import Corpora
 from scenesynth.errors import ConfigError, ContentError, CorruptShardError, StoreError
+from scenesynth.pipeline import again as again_module
 from scenesynth.pipeline import given as given_module
 from scenesynth.pipeline.again import AgainPlan, plan_again
 from scenesynth.pipeline.driver import run
@@ -25,20 +27,16 @@ from scenesynth.records import from_json
 from scenesynth.scene.spec import SceneSpec
 from scenesynth.store.commit import list_commits, read_commit
 from scenesynth.store.exclude import ExcludeList, add_list
-from scenesynth.store.layout import audio_key, read_extents
+from scenesynth.store.layout import audio_key, read_extents, table_key
 from scenesynth.store.manifest import MANIFESTS, finalize
 from scenesynth.store.reader import open_dataset
+from scenesynth.store.schema import Scene
 
 RECIPE: dict[str, Any] = {
     "heads": {"names": ["sphere"], "shared": True},
     "clean": {"share": 0.3},
     "targets": {"event_s": 0.3, "emitters": {"integers": [1, 2]}},
 }
-
-
-@pytest.fixture(scope="module")
-def corpora(tmp_path_factory: pytest.TempPathFactory, compiled_kernels: None) -> Corpora:
-    return make_corpora(tmp_path_factory.mktemp("clips"))
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +152,32 @@ def test_making_all_of_it_again_gives_the_same_data_and_needs_no_clip(
         for root in (source, tmp_path / "ds")
     )
     assert theirs == ours
+
+
+def test_newer_labels_are_made_anew_while_the_audio_is_kept(
+    tmp_path: Path, corpora: Corpora, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again(source, tmp_path / "old", None, only=["1-3"])
+    monkeypatch.setattr(again_module, "LABEL_VERSION", "2")
+    render = given_module.render_scene
+
+    def otherwise(*args: Any, **kwargs: Any) -> Scene:
+        scene = render(*args, **kwargs)
+        louder = {name: 2 * audio for name, audio in scene.audio_by_format.items()}
+        events = tuple({**event, "caption": "anew"} for event in scene.events)
+        return replace(scene, audio_by_format=louder, events=events)
+
+    monkeypatch.setattr(given_module, "render_scene", otherwise)
+    plan = again(source, tmp_path / "new", corpora, only=["1-3"])
+    assert plan.rendering == "its labels are of version 1, now it is 2"
+    assert open_dataset(plan.root).info.labels == "2"
+    old, new = (tree_bytes(tmp_path / name) for name in ("old", "new"))
+    differ = {name for name in old if old[name] != new[name]}
+    assert differ == {"dataset.json", table_key("events", 0)}
+    assert {*open_dataset(plan.root).events["caption"].to_pylist()} == {"anew"}
+    monkeypatch.undo()
+    with pytest.raises(StoreError, match='labels: there "2", here null'):
+        again(source, plan.root, corpora, only=["1-3"])
 
 
 def test_only_the_missing_formats_are_rendered(

@@ -16,7 +16,7 @@ PACKAGE = Path(scenesynth.__file__).parent
 FLOORS = [
     {
         *("errors", "data", "jit", "records", "yaml_files"),
-        *("seeds", "timing", "distributions", "fourier"),
+        *("seeds", "timing", "distributions", "fourier", "sofa"),
     },
     {"room", "spatial", "corpus", "store", "features", "models"},
     {"scene"},

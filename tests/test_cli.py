@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.image
@@ -22,6 +23,7 @@ from scenesynth import __version__, open_dataset
 from scenesynth.cli import main
 from scenesynth.cli.app import counted, pairs, plural, span, table
 from scenesynth.cli.live import Counter
+from scenesynth.cli.machines import Machines
 from scenesynth.errors import ConfigError, CorruptShardError, StoreError
 from scenesynth.scene.spec import SceneSpec
 
@@ -362,6 +364,19 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(clips: Path, tmp_path: Pat
     assert 0 < plain["bytes"] <= plain["bytes_at_most"]
 
 
+def test_a_dry_run_tells_the_cost_where_a_price_is_given(clips: Path, tmp_path: Path) -> None:
+    command = render_command(clips, tmp_path / "out", "--scenes", 3, "--dry-run")
+    assert "cost" not in json.loads(call(*command, "--json").stdout)
+    plain = json.loads(call(*command, "--json", "--node-price", "3.5/32").stdout)
+    assert plain["node_hours"] == pytest.approx(plain["core_hours"] / 32, rel=0.05, abs=1e-5)
+    assert plain["cost"] == pytest.approx(3.5 * plain["node_hours"])
+    words = call(*command, "--node-price", "3.5/32").stdout
+    assert " hours of a machine of 32 cores, if they are as fast as here" in words
+    wrong = refused(*command, "--node-price", "3,5")
+    assert "--node-price 3,5: must be a price per hour, or PRICE/CORES" in wrong
+    assert "--dry-run estimates" in refused(*command[:-1], "--node-price", "3.5")
+
+
 def test_stems_are_rendered_counted_and_part_of_the_identity(clips: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     command = render_command(clips, out, "--scenes", 2, "--stems", "noise, late")
@@ -582,6 +597,14 @@ def test_pairs_split_at_the_first_equals_sign() -> None:
     for wrong in ("a", "=1", " =1"):
         with pytest.raises(ConfigError, match="must be FIELD=VALUE"):
             pairs([wrong])
+
+
+def test_a_limit_on_a_scene_s_time_takes_a_process_that_watches() -> None:
+    asked = dict.fromkeys(("workers", "address", "part", "memory_bytes", "runtime_env", "grace_s"))
+    few = Machines(**{**asked, "workers": 1, "cpus": 1.0, "gpus": 0.0, "watched": False})
+    assert few.how(3, "cpu") == {"workers": 1, "processes": False}
+    assert few.how(4, "cpu") == {"workers": 1, "processes": True}
+    assert replace(few, watched=True).how(1, "cpu") == {"workers": 1, "processes": True}
 
 
 def test_numbers_for_people() -> None:

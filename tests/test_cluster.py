@@ -8,14 +8,12 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pipeline_helpers as helpers
 import pytest
-from pipeline_helpers import make_corpora, plan_of
-from test_pipeline import IMPORTS, same
+from pipeline_helpers import IMPORTS, plan_of, same, worker_pids
 
 from scenesynth.corpus.corpora import Corpora
 from scenesynth.errors import ConfigError
@@ -27,11 +25,6 @@ from scenesynth.store.commit import list_commits, read_commit
 from scenesynth.store.reader import open_dataset
 
 pytestmark = pytest.mark.ray
-
-
-@pytest.fixture(scope="module")
-def corpora(tmp_path_factory: pytest.TempPathFactory, compiled_kernels: None) -> Corpora:
-    return make_corpora(tmp_path_factory.mktemp("clips"))
 
 
 @pytest.fixture(scope="module")
@@ -58,24 +51,6 @@ def nodes() -> Iterator[Any]:
 
 def joined(nodes: Any, **more: Any) -> dict[str, Any]:
     return {"cluster": Cluster(address=nodes.address, **more)}
-
-
-def workers() -> list[int]:
-    """Ids of the processes that render, among those that this one has started."""
-    parents, found = {}, []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            pid = int(folder.name)
-            parents[pid] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            if b"scenesynth.pipeline.worker" in (folder / "cmdline").read_bytes():
-                found.append(pid)
-    return [pid for pid in found if _is_ours(pid, parents)]
-
-
-def _is_ours(pid: int, parents: dict[int, int]) -> bool:
-    while pid and pid != os.getpid():
-        pid = parents.get(pid, 0)
-    return pid != 0
 
 
 class Watching:
@@ -124,7 +99,7 @@ def test_two_nodes_that_lose_workers_render_the_bytes_of_one_process(
 
     def kill(event: Event) -> None:
         if isinstance(event, ShardDone) and len(killed) < 3:
-            killed.append(pick.choice(workers()))
+            killed.append(pick.choice(worker_pids()))
             os.kill(killed[-1], signal.SIGKILL)
 
     settled = driver.settle(plan)
@@ -135,6 +110,24 @@ def test_two_nodes_that_lose_workers_render_the_bytes_of_one_process(
     assert (watching.wrong, watching.polls > 0) == ([], True)
     assert same(tmp_path / "one", plan.root)
     assert len({read_commit(plan.root, k).log["node"] for k in range(8)}) == 2
+
+
+def test_two_nodes_write_into_an_object_store_what_one_process_writes_into_a_folder(
+    tmp_path: Path, corpora: Corpora, nodes: Any, s3: str
+) -> None:
+    run(plan_of(tmp_path / "one", corpora, scenes=24))
+    variables = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    killed: list[int] = []
+
+    def kill(event: Event) -> None:
+        if isinstance(event, ShardDone) and not killed:
+            killed.append(worker_pids()[0])
+            os.kill(killed[0], signal.SIGKILL)
+
+    joining = joined(nodes, runtime_env={"env_vars": variables})
+    assert run(plan_of(s3, corpora, scenes=24), on_event=kill, **joining).state == "done"
+    assert same(tmp_path / "one", s3)
+    assert len({read_commit(s3, k).log["node"] for k in range(6)}) == 2
 
 
 def test_a_node_lost_and_one_added_change_nothing(

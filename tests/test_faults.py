@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,28 +22,26 @@ import numpy as np
 import pipeline_helpers as helpers
 import pytest
 from click.testing import CliRunner
-from pipeline_helpers import make_corpora, plan_of
-from test_pipeline import IMPORTS, same, wait_for
+from disk_helpers import TinyDisk
+from pipeline_helpers import IMPORTS, make_corpora, plan_of, same, wait_for
 
 from scenesynth.cli import main
 from scenesynth.corpus.corpora import Corpora, pack, prepare_for_rendering
-from scenesynth.errors import ConfigError
+from scenesynth.errors import ConfigError, RefusedError
 from scenesynth.pipeline import driver, failures
 from scenesynth.pipeline.driver import run
 from scenesynth.pipeline.events import Event, Outcome, ShardDone, ShardFailed
 from scenesynth.pipeline.failures import reproduce, too_many_parked
+from scenesynth.pipeline.log import DriverLog
 from scenesynth.pipeline.parts import Part, parse_part
 from scenesynth.pipeline.progress import Progress, Tally, summary
-from scenesynth.pipeline.shard import SceneMaker, make_scene
+from scenesynth.pipeline.shard import BadClipError, SceneMaker, make_scene, render_shard
+from scenesynth.pipeline.signals import DRAIN_SIGNALS
 from scenesynth.pipeline.staging import stage_pack, staged
+from scenesynth.store import local
 from scenesynth.store.commit import list_commits
 from scenesynth.store.layout import failure_key, unseal
 from scenesynth.store.reader import open_dataset
-
-
-@pytest.fixture(scope="module")
-def corpora(tmp_path_factory: pytest.TempPathFactory, compiled_kernels: None) -> Corpora:
-    return make_corpora(tmp_path_factory.mktemp("clips"))
 
 
 @pytest.fixture(autouse=True)
@@ -180,6 +181,146 @@ def test_a_report_of_a_whole_shard_renders_its_scenes(tmp_path: Path, corpora: C
     assert reproduce(str(plan.root / failure_key(1))).startswith("4 scenes of shard 1 rendered")
 
 
+# --- full disks ---------------------------------------------------------------------------------
+
+
+def test_a_full_disk_ends_a_run_in_good_order_and_a_freed_one_goes_on(
+    tiny_disk: TinyDisk, corpora: Corpora, whole: Path
+) -> None:
+    plan = plan_of(tiny_disk.folder / "ds", corpora, scenes=24)
+    outcome = run(plan, workers=2, processes=True, maker=helpers.quick_maker)
+    committed = list_commits(plan.root)
+    assert (outcome.state, outcome.parked, outcome.scenes) == ("failed", (), 4 * len(committed))
+    assert "To go on: free some space (or raise the limit) and give the same" in outcome.message
+    assert (f"{len(committed)} committed shards are whole" in outcome.message) == bool(committed)
+    assert len([scene.audio for scene in open_dataset(plan.root)]) == outcome.scenes < 24
+    assert not list(plan.root.rglob(".tmp-*"))
+    assert not (plan.root / "failures").exists()
+    tiny_disk.free()
+    assert run(plan, maker=helpers.quick_maker).state == "done"
+    assert same(plan.root, whole)
+
+
+@pytest.fixture
+def room_for(monkeypatch: pytest.MonkeyPatch) -> Callable[[int | None], None]:
+    """Says for how many files the disk has room from now on; None for no end."""
+    left: list[int | None] = [None]
+    write = local._write
+
+    def limited(path: Path, data: bytes) -> None:
+        if left[0] == 0:
+            write(path, data[: len(data) // 2])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        if left[0] is not None:
+            left[0] -= 1
+        write(path, data)
+
+    monkeypatch.setattr(local, "_write", limited)
+    return lambda n_files: left.__setitem__(0, n_files)
+
+
+def test_a_disk_may_be_full_at_any_file(
+    tmp_path: Path, corpora: Corpora, room_for: Callable[[int | None], None]
+) -> None:
+    run(plan_of(tmp_path / "whole", corpora, scenes=8), maker=helpers.quick_maker)
+    n_first = 6  # identity, extent, four of Zarr
+    per_shard = 5  # audio, gains, two tables, the commit record
+    for n_files in range(n_first + 2 * per_shard):
+        plan = plan_of(tmp_path / f"{n_files}", corpora, scenes=8)
+        room_for(n_files)
+        try:
+            message = run(plan, maker=helpers.quick_maker).message
+        except RefusedError as error:
+            message = str(error)
+        assert "no space is left on the device" in message
+        assert "To go on: free some space" in message
+        committed = list(range(max(0, n_files - n_first) // per_shard))
+        assert list_commits(plan.root) == committed
+        assert (f"{len(committed)} committed shards are whole" in message) == bool(committed)
+        assert not list(plan.root.rglob(".tmp-*"))
+        room_for(None)
+        assert run(plan, maker=helpers.quick_maker).state == "done"
+        assert same(plan.root, tmp_path / "whole")
+
+
+@pytest.mark.parametrize("n_files", [0, 1], ids=["no report", "a report, but no tombstone"])
+def test_a_shard_that_cannot_be_parked_for_want_of_space_is_tried_again_later(
+    tmp_path: Path,
+    corpora: Corpora,
+    whole: Path,
+    room_for: Callable[[int | None], None],
+    n_files: int,
+) -> None:
+    told: list[str] = []
+
+    def fill(event: Event) -> None:
+        if isinstance(event, ShardDone):
+            room_for(n_files)
+        elif isinstance(event, ShardFailed):
+            told.append(event.why)
+
+    plan = plan_of(tmp_path / "ds", corpora, scenes=24)
+    outcome = run(plan, maker=helpers.broken_maker, on_event=fill)
+    assert (outcome.state, outcome.parked) == ("failed", ())
+    assert "1 committed shards are whole" in outcome.message
+    assert ["ZeroDivisionError" in told[0], "no space is left" in told[1]] == [True, True]
+    room_for(None)
+    assert run(plan, maker=helpers.quick_maker).state == "done"
+    assert same(plan.root, whole)
+
+
+def test_a_log_on_a_full_disk_is_given_up(
+    tmp_path: Path, corpora: Corpora, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DriverLog, "_open", lambda log: open("/dev/full", "a"))  # noqa: PTH123, SIM115
+    plan = plan_of(tmp_path / "ds", corpora, scenes=24)
+    assert run(plan, maker=helpers.quick_maker).state == "done"
+    assert same(plan.root, whole)
+
+
+def test_a_report_is_gone_once_its_shard_is_rendered(
+    tmp_path: Path, corpora: Corpora, whole: Path
+) -> None:
+    def never(job: helpers.ShardJob, index: int, attempt: int) -> helpers.Scene:
+        raise OSError(5, "Input/output error")
+
+    plan = plan_of(tmp_path / "ds", corpora, scenes=24)
+    assert "nothing could be rendered" in run(plan, maker=never).message
+    assert (plan.root / failure_key(0)).exists()
+    outcome = run(plan, maker=helpers.quick_maker)
+    assert (outcome.state, outcome.parked) == ("done", ())
+    assert same(plan.root, whole)
+
+
+def test_a_shard_that_another_job_could_render_is_not_parked(
+    tmp_path: Path, corpora: Corpora, whole: Path
+) -> None:
+    plan = plan_of(tmp_path / "ds", corpora, scenes=24)
+
+    def overtaken(job: helpers.ShardJob, index: int, attempt: int) -> helpers.Scene:
+        if index == 5:
+            render_shard(job, helpers.quick_maker)
+        return helpers.broken_maker(job, index, attempt)
+
+    outcome = run(plan, maker=overtaken)
+    assert (outcome.state, outcome.parked, outcome.scenes) == ("done", (), 24)
+    assert same(plan.root, whole)
+
+
+def test_a_dataset_that_is_deleted_under_a_run_is_not_called_complete(
+    tmp_path: Path, corpora: Corpora
+) -> None:
+    plan = plan_of(tmp_path / "ds", corpora, scenes=24)
+
+    def delete(event: Event) -> None:
+        if isinstance(event, ShardDone) and event.shard == 1:
+            shutil.rmtree(plan.root)
+
+    outcome = run(plan, maker=helpers.quick_maker, on_event=delete)
+    assert (outcome.state, outcome.scenes) == ("failed", 24)
+    assert "was there when this run began and was deleted or damaged since then" in outcome.message
+
+
 # --- bad clips ----------------------------------------------------------------------------------
 
 
@@ -202,6 +343,32 @@ def test_bad_clips_are_drawn_again_and_listed_by_file(tmp_path: Path, corpora: C
         assert f"{len(counts)} clips could not be used, and others were drawn:" in text
         assert re.search(r"\dx \S*/bell/\d.wav: .*cannot be decoded", text)
         assert re.search(r"\dx \S*/dog/\d.wav: .*is gone", text)
+
+
+def test_bad_clips_of_earlier_runs_are_listed_too_once_all_is_there(
+    tmp_path: Path, corpora: Corpora
+) -> None:
+    def bad(job: helpers.ShardJob, index: int, attempt: int) -> helpers.Scene:
+        if not attempt and index % 3 == 0:
+            raise BadClipError(f"clips/{index % 2}.wav", "is no audio")
+        return helpers.quick_maker(job, index, attempt)
+
+    plan = plan_of(tmp_path / "ds", corpora, scenes=24)
+    first = run(plan, part=Part(1, 2), maker=bad)  # scenes 0 3 9 18
+    assert first.bad_clips_of == "run"
+    assert "2 clips could not be used in the shards of this run, and" in summary(first)
+    second = run(plan, maker=bad)
+    expected = {f"clips/{n}.wav": {"count": 4, "reason": "is no audio"} for n in (0, 1)}
+    assert (second.redraws, second.bad_clips_of, second.bad_clips) == (4, "dataset", expected)
+    again = run(plan, maker=bad)
+    assert (again.scenes, again.bad_clips) == (0, expected)
+    assert summary(again).splitlines()[1:] == [
+        "2 clips could not be used, and others were drawn:",
+        "  4x clips/0.wav: is no audio",
+        "  4x clips/1.wav: is no audio",
+    ]
+    (plan.root / "commits" / "0.json").write_bytes(b"damaged")
+    assert run(plan, maker=bad).bad_clips == {}
 
 
 def test_a_place_that_is_gone_is_no_reason_to_draw_other_clips(tmp_path: Path) -> None:
@@ -262,6 +429,22 @@ def test_parts_share_out_every_shard_once() -> None:
     assert [[k for k in range(7) if part.has(k)] for part in parts] == [[0, 3, 6], [1, 4], [2, 5]]
 
 
+@pytest.mark.parametrize("where", ["--sources", "--out"])
+def test_a_path_that_is_no_text_is_refused_at_once(
+    tmp_path: Path, corpora: Corpora, where: str
+) -> None:
+    make_corpora(tmp_path / "clips")
+    odd = Path(os.fsdecode(os.fsencode(tmp_path / "odd") + b"\xff"))
+    (tmp_path / "clips" / "sources").rename(odd)
+    given = {"--sources": tmp_path / "clips" / "noise", "--noise": tmp_path / "clips" / "noise"}
+    given |= {"--out": tmp_path / "out", where: odd}
+    arguments = [str(part) for pair in given.items() for part in pair]
+    result = CliRunner().invoke(main, ["render", "--scenes", "1", *arguments])
+    assert result.exit_code == 2
+    assert "odd\N{REPLACEMENT CHARACTER}: the path is not valid UTF-8" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
 # --- signals ------------------------------------------------------------------------------------
 
 
@@ -298,6 +481,33 @@ def test_a_scheduler_s_signal_drains_a_part_with_exit_code_75(
     ds = open_dataset(out)
     assert 0 < len([scene.audio for scene in ds]) == events[-1]["scenes"]
     assert all(k % 2 == 1 for k in list_commits(out))
+
+
+@pytest.mark.parametrize("number", DRAIN_SIGNALS)
+def test_a_signal_before_anything_is_rendered_has_exit_code_75_too(
+    tmp_path: Path, corpora: Corpora, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    make_corpora(tmp_path / "clips")
+    places = [f"--{name}={tmp_path / 'clips' / name}" for name in ("sources", "noise")]
+
+    def interrupted(*args: object, **options: object) -> None:
+        try:
+            signal.raise_signal(number)
+        finally:
+            signal.raise_signal(number)  # while it is cleaned up
+
+    monkeypatch.setattr("scenesynth.corpus.corpora.prepare_for_rendering", interrupted)
+    before = {each: signal.getsignal(each) for each in DRAIN_SIGNALS}
+    try:
+        result = CliRunner().invoke(
+            main, ["render", *SMALL, "--scenes=4", *places, f"--out={tmp_path / 'out'}"]
+        )
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    assert result.exit_code == 75
+    told = f"ended early ({number.name}); give the same command again to go on"
+    assert result.stderr.splitlines()[-1] == told
 
 
 def test_what_is_not_finished_within_the_grace_is_given_up(

@@ -11,18 +11,24 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pipeline_helpers as helpers
 import pytest
-from pipeline_helpers import make_corpora, make_recipe, plan_of
+from pipeline_helpers import (
+    IMPORTS,
+    child_of,
+    make_corpora,
+    make_recipe,
+    plan_of,
+    same,
+    wait_for,
+)
 from store_helpers import tree_bytes
 
-import scenesynth
 from scenesynth.corpus.corpora import Corpora
 from scenesynth.errors import StoreError
 from scenesynth.pipeline import driver
@@ -38,14 +44,6 @@ from scenesynth.store.commit import list_commits, read_commit
 from scenesynth.store.layout import failure_key, unseal
 from scenesynth.store.reader import open_dataset
 
-TESTS = Path(__file__).parent
-IMPORTS = os.pathsep.join([str(TESTS), str(Path(scenesynth.__file__).parents[1])])
-
-
-@pytest.fixture(scope="module")
-def corpora(tmp_path_factory: pytest.TempPathFactory, compiled_kernels: None) -> Corpora:
-    return make_corpora(tmp_path_factory.mktemp("clips"))
-
 
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,12 +56,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory, corpora: Corpora) -> Path:
     root = tmp_path_factory.mktemp("whole") / "ds"
     assert run(plan_of(root, corpora), maker=helpers.quick_maker).state == "done"
     return root
-
-
-def same(one: Path, other: Path) -> bool:
-    """Whether two datasets hold the same bytes, commit logs aside."""
-    files = [[read_commit(root, k).files for k in list_commits(root)] for root in (one, other)]
-    return tree_bytes(one) == tree_bytes(other) and files[0] == files[1]
 
 
 # --- what is rendered ---------------------------------------------------------------------------
@@ -370,24 +362,6 @@ def started_driver(
         process.wait()
 
 
-def child_of(parent: int, name: str) -> int:
-    """Process id of a process's child by name, from `/proc/<pid>/stat`: pid (name) state parent."""
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            head, _, tail = stat.read_text().rpartition(")")
-            if head.endswith(f"({name}") and int(tail.split()[1]) == parent:
-                return int(stat.parent.name)
-    raise AssertionError(f"process {parent} has no child {name}")
-
-
-def wait_for(condition: Callable[[], bool], limit_s: float = 60.0) -> None:
-    """Wait until something is so."""
-    end = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
-
-
 def test_a_killed_driver_leaves_whole_shards_and_its_resume_the_same_bytes(
     tmp_path: Path, corpora: Corpora, whole: Path
 ) -> None:
@@ -509,9 +483,11 @@ def test_a_signal_drains_the_workers_and_the_next_run_goes_on(
     plan = plan_of(tmp_path / "ds", corpora, scenes=48)
 
     def interrupt(event: Event) -> None:
-        if isinstance(event, ShardDone) and event.shard == 0:
+        if isinstance(event, ShardDone) and not interrupted:
+            interrupted.append(event)
             signal.raise_signal(signal.SIGTERM)
 
+    interrupted: list[Event] = []
     outcome = run(plan, workers=2, maker=helpers.quick_maker, on_event=interrupt)
     assert outcome.state == "drained"
     assert outcome.scenes == 4 * len(list_commits(plan.root)) < 48

@@ -20,7 +20,7 @@ import pipeline_helpers as helpers
 import pytest
 import s3_helpers
 from click.testing import CliRunner
-from pipeline_helpers import make_corpora, plan_of
+from pipeline_helpers import contents, make_corpora, plan_of
 from s3_helpers import Asked, Fault, Faults
 from store_helpers import make_dataset, make_info, make_scene, write_shard
 
@@ -33,7 +33,7 @@ from scenesynth.pipeline.driver import run
 from scenesynth.pipeline.events import Event, ShardDone, ShardFailed
 from scenesynth.pipeline.failures import parked_shards
 from scenesynth.store import objects
-from scenesynth.store.commit import explained, list_commits, read_commit, record_of
+from scenesynth.store.commit import explained, list_commits, record_of
 from scenesynth.store.layout import audio_key, n_scenes, table_key
 from scenesynth.store.places import Place, address_of, place_of
 from scenesynth.store.reader import open_dataset
@@ -190,21 +190,6 @@ def test_uris_are_folders_or_prefixes() -> None:
 
 
 # --- datasets -----------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def corpora(tmp_path_factory: pytest.TempPathFactory, compiled_kernels: None) -> Corpora:
-    return make_corpora(tmp_path_factory.mktemp("clips"))
-
-
-def contents(root: Path | str) -> tuple[dict[str, bytes], list[object]]:
-    """All keys with their bytes, commits without their logs."""
-    place = place_of(root)
-    keys = [key for key in place.list() if not key.startswith(("commits/", "logs/"))]
-    commits = [
-        {**read_commit(place, shard).to_dict(), "log": None} for shard in list_commits(place)
-    ]
-    return dict(zip(keys, place.read_all(keys), strict=True)), commits
 
 
 def test_rendering_into_a_store_gives_the_bytes_of_a_folder(
@@ -533,9 +518,11 @@ def test_errors_while_shards_are_given_up_are_lasting(s3: str, faults: Faults) -
         lambda asked: 403,
         lambda asked: 403 if asked.verb == "put" else None,
         lambda asked: 500,
+        lambda asked: 500 if asked.verb == "put" else None,
         lambda asked: "drop" if asked.verb == "put" else None,
+        lambda asked: "hang" if asked.verb == "put" else None,
     ],
-    ids=["403 always", "403 on writing", "500 always", "no answer on writing"],
+    ids=["403", "403 on writing", "500", "500 on writing", "no answer", "timeouts"],
 )
 def test_a_store_that_fails_half_way_ends_the_run_which_can_be_gone_on_with(
     tmp_path: Path, s3: str, faults: Faults, corpora: Corpora, refuse: Callable[[Asked], Fault]

@@ -6,18 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pipeline_helpers import make_corpora, make_recipe, plan_of
+from pipeline_helpers import make_recipe, plan_of
 
 from scenesynth.corpus.corpora import Corpora
 from scenesynth.errors import ConfigError
 from scenesynth.pipeline.environment import cpu_level, package_versions, x86_level
 from scenesynth.pipeline.plan import Plan, make_plan, settle
 from scenesynth.store.writer import differences
-
-
-@pytest.fixture(scope="module")
-def corpora(tmp_path_factory: pytest.TempPathFactory) -> Corpora:
-    return make_corpora(tmp_path_factory.mktemp("clips"))
 
 
 @pytest.fixture

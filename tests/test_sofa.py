@@ -169,7 +169,7 @@ def _no_frame(sofa: Sofa) -> None:
         (_other_convention, "SOFAConventions = GeneralTF; rooms can be read from SingleRoomSRIR"),
         (_feet, "SourcePosition is cartesian in foot; expected cartesian in metre"),
         (_radians, "SourcePosition is spherical in radian, radian, metre; expected"),
-        (_kilohertz, "Data.SamplingRate is in 'kilohertz'; expected hertz"),
+        (_kilohertz, "Data.SamplingRate is in kilohertz; expected hertz"),
         (_no_positions, "has no SourcePosition"),
         (_too_few_positions, "SourcePosition has 2 rows for 3 measurements"),
         (_not_a_number, "response 1 holds NaN"),

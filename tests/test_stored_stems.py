@@ -12,7 +12,7 @@ import pytest
 import xarray
 import zarr
 from numpy.typing import NDArray
-from pipeline_helpers import make_corpora, make_recipe, plan_of
+from pipeline_helpers import make_recipe, plan_of
 from store_helpers import FOA, MONO, make_dataset, make_info, make_scene, snr_db, tree_bytes
 from zarr.storage import MemoryStore
 
@@ -327,11 +327,6 @@ def test_a_damaged_left_over_is_not_adopted_but_named(tmp_path: Path, whole: Pat
 
 
 # --- runs ----------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def corpora(tmp_path_factory: pytest.TempPathFactory, compiled_kernels: None) -> Corpora:
-    return make_corpora(tmp_path_factory.mktemp("clips"))
 
 
 RECIPE = make_recipe(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from pipeline_helpers import make_corpora, plan_of
+from pipeline_helpers import plan_of
 from store_helpers import make_dataset, make_info, write_shard
 
 from scenesynth.corpus.corpora import Corpora
@@ -20,11 +20,6 @@ from scenesynth.store.places import Root, place_of
 from scenesynth.store.reader import Dataset, open_dataset
 from scenesynth.store.verify import repair, verify
 from scenesynth.store.writer import create_or_open, extend_to
-
-
-@pytest.fixture(scope="module")
-def corpora(tmp_path_factory: pytest.TempPathFactory, compiled_kernels: None) -> Corpora:
-    return make_corpora(tmp_path_factory.mktemp("clips"))
 
 
 def data_of(root: Root) -> dict[str, bytes]:

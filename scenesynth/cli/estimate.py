@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
+import re
+import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import click
 
 from scenesynth.cli.app import counted, plural, span, table
 from scenesynth.pipeline.plan import Plan
@@ -17,7 +22,7 @@ if TYPE_CHECKING:
 
 CALIBRATION_S = 10.0
 """Longest time that scenes are rendered for an estimate, after the first one."""
-CALIBRATION_SCENES = 8
+CALIBRATION_SCENES = 24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +31,8 @@ class Estimate:
 
     Attributes:
         n_scenes: how many were rendered.
-        scene_s: time for one of them on one core, encoding included.
+        scene_s: mean time for one of them on one core, encoding included.
+        spread: standard error of that mean, relative to it.
         scene_bytes: compressed audio of one of them.
         pack_bytes: size of the clips that would be packed first.
         workers: processes that the time of the whole is for.
@@ -34,9 +40,34 @@ class Estimate:
 
     n_scenes: int
     scene_s: float
+    spread: float
     scene_bytes: float
     pack_bytes: int
     workers: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodePrice:
+    """What a machine of so many cores costs per hour."""
+
+    per_hour: float
+    cores: int
+
+
+def parse_price(text: str) -> NodePrice:
+    """A price such as "1.43" or "1.43/32".
+
+    Raises:
+        UsageError: it is none.
+    """
+    from scenesynth.corpus.threads import available_cores
+
+    match = re.fullmatch(r"([0-9]*\.?[0-9]+)(?:/([1-9][0-9]*))?", text.strip())
+    if match is None:
+        raise click.UsageError(
+            f"--node-price {text}: must be a price per hour, or PRICE/CORES, such as 1.43/32"
+        )
+    return NodePrice(per_hour=float(match[1]), cores=int(match[2] or available_cores()))
 
 
 def estimate(plan: Plan, workers: int, announce: Callable[[str], None]) -> Estimate:
@@ -56,11 +87,16 @@ def estimate(plan: Plan, workers: int, announce: Callable[[str], None]) -> Estim
     steady = seconds[1:] or seconds
     return Estimate(
         n_scenes=len(sizes),
-        scene_s=sum(steady) / len(steady),
+        scene_s=statistics.fmean(steady),
+        spread=_standard_error(steady) / statistics.fmean(steady),
         scene_bytes=sum(sizes) / len(sizes),
         pack_bytes=_pack_bytes(plan),
         workers=workers,
     )
+
+
+def _standard_error(values: Sequence[float]) -> float:
+    return statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
 
 
 def _render_one(plan: Plan, index: int) -> int:
@@ -109,13 +145,17 @@ def _pack_bytes(plan: Plan) -> int:
     return sum(packed_bytes(p.clips, rate) for p in places.values() if rate not in p.packs)
 
 
-def report(plan: Plan, found: Estimate, as_json: bool) -> str:
+def report(plan: Plan, found: Estimate, as_json: bool, price: NodePrice | None = None) -> str:
     """The plan in words, or as one JSON object."""
-    plain = _plain(plan, found)
-    return json.dumps(plain) if as_json else _words(plan, found, plain)
+    plain = _plain(plan, found, price)
+    return json.dumps(plain) if as_json else _words(plan, found, plain, price)
 
 
-def _plain(plan: Plan, found: Estimate) -> dict[str, Any]:
+def _plain(plan: Plan, found: Estimate, price: NodePrice | None) -> dict[str, Any]:
+    # The last worker to end renders whole shards.
+    busiest = min(-(-plan.n_shards // found.workers) * plan.info.shard_scenes, plan.stop)
+    core_hours = plan.stop * found.scene_s / 3600
+    node_hours = core_hours / price.cores if price else 0.0
     return {
         "out": str(plan.root),
         "recipe": plan.recipe.name,
@@ -130,7 +170,10 @@ def _plain(plan: Plan, found: Estimate) -> dict[str, Any]:
         "bytes": round(plan.stop * found.scene_bytes),
         "bytes_at_most": plan.raw_bytes,
         "pack_bytes": found.pack_bytes,
-        "seconds": round(plan.stop * found.scene_s / found.workers, 1),
+        "seconds": round(busiest * found.scene_s, 1),
+        "spread": round(found.spread, 3),
+        "core_hours": round(core_hours, 4),
+        **({"node_hours": node_hours, "cost": node_hours * price.per_hour} if price else {}),
         "workers": found.workers,
         "calibration_scenes": found.n_scenes,
         "classes": list(plan.info.classes),
@@ -143,16 +186,21 @@ def _stems(plan: Plan) -> str:
     return f"{', '.join(stems.kinds)} of up to {plural(stems.slots, 'emitter')}" if stems else ""
 
 
-def _words(plan: Plan, found: Estimate, plain: dict[str, Any]) -> str:
+def _hours(hours: float) -> str:
+    return f"{hours:,.0f} h" if hours >= 100 else f"{hours:.3g} h"
+
+
+def _words(plan: Plan, found: Estimate, plain: dict[str, Any], price: NodePrice | None) -> str:
     splits = ", ".join(f"{name} {n:,}" for name, n in plain["scenes_by_split"].items())
     speed = plan.hours * 3600 / max(plain["seconds"], 1e-9)
+    low, high = (span(plain["seconds"] * max(1 + k * found.spread, 0.1)) for k in (-2, 2))
     measured = f"measured on {plural(found.n_scenes, 'scene')} rendered in memory just now"
     rows = [
         ("output", f"{plan.root} (not touched by --dry-run)"),
         ("recipe", f"{plan.recipe.name}, seed {plan.info.seed}"),
         ("formats", f"{', '.join(plan.info.format_names)} at {plan.info.sample_rate} Hz"),
         ("stems", _stems(plan)),
-        ("scenes", f"{plan.stop:,} ({splits}), {plan.hours:.3g} h of audio"),
+        ("scenes", f"{plan.stop:,} ({splits}), {_hours(plan.hours)} of audio"),
         ("shards", f"{plain['shards']:,} of up to {plan.info.shard_scenes} scenes"),
         (
             "disk",
@@ -167,8 +215,16 @@ def _words(plan: Plan, found: Estimate, plain: dict[str, Any]) -> str:
         ),
         (
             "time",
-            f"about {span(plain['seconds'])} with {plural(found.workers, 'worker')}, "
-            f"{speed:.0f}x real time ({measured})",
+            f"about {span(plain['seconds'])} ({low} to {high}) with "
+            f"{plural(found.workers, 'worker')}, {speed:.0f}x real time ({measured}, of one core "
+            f"each while others are idle); starting and packing come on top",
+        ),
+        (
+            "cost",
+            f"about {plain['cost']:.3g}: {plain['node_hours']:.3g} hours of a machine of "
+            f"{plural(price.cores, 'core')}, if they are as fast as here"
+            if price
+            else "",
         ),
         (
             "classes",

@@ -20,7 +20,11 @@ _FEWEST_SHARDS_FOR_OTHERS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Machines:
-    """What was asked for; `address` is that of a Ray cluster to join."""
+    """What was asked for; `address` is that of a Ray cluster to join.
+
+    Attributes:
+        watched: whether scenes have a limit on their time, which takes a process that watches.
+    """
 
     workers: int | None
     address: str | None
@@ -30,6 +34,7 @@ class Machines:
     memory_bytes: int | None
     runtime_env: dict[str, Any] | None
     grace_s: float | None
+    watched: bool = False
 
     def workers_for(self, n_shards: int) -> int:
         """Workers on this machine: one per core, or one where others would start too late."""
@@ -47,8 +52,9 @@ class Machines:
 
         grace = {} if self.grace_s is None else {"grace_s": self.grace_s}
         workers = self.workers_for(n_shards)
-        watched = self.part is not None or n_shards >= _FEWEST_SHARDS_FOR_OTHERS
-        if self.address is None and (self.part is not None or workers == 1):
+        parts = self.part is not None
+        watched = parts or self.watched or n_shards >= _FEWEST_SHARDS_FOR_OTHERS
+        if self.address is None and (parts or workers == 1):
             return {**grace, "workers": workers, "processes": watched}
         cluster = Cluster(
             address=self.address,
@@ -83,6 +89,7 @@ def machines_of(asked: Any) -> Machines:
         memory_bytes=None if asked.worker_memory is None else parse_bytes(asked.worker_memory),
         runtime_env=_runtime_env(asked.runtime_env),
         grace_s=asked.grace,
+        watched=asked.scene_timeout is not None,
     )
 
 

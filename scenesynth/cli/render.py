@@ -14,6 +14,7 @@ from scenesynth.cli.live import Counter
 from scenesynth.cli.machines import Machines, machines_of, own_stdout
 
 if TYPE_CHECKING:
+    from scenesynth.cli.estimate import NodePrice
     from scenesynth.pipeline.events import Outcome
     from scenesynth.pipeline.plan import Plan
     from scenesynth.scene.recipe_records import Recipe
@@ -295,6 +296,13 @@ finished dataset. Exit codes: 0 done; 1 some shards could not be rendered; 2 a w
 )
 @option(
     _WORK,
+    "--node-price",
+    metavar="PRICE[/CORES]",
+    help="With --dry-run: what a machine costs per hour, and how many cores it has (those of this "
+    "one if not given), such as 1.43/32; the plan then says what the whole costs.",
+)
+@option(
+    _WORK,
     "--json",
     "as_json",
     is_flag=True,
@@ -309,22 +317,35 @@ def render(**options: Any) -> None:
     grows, with `scenesynth.open_dataset`, zarr or xarray.
     """
     asked = _Asked(**options)
+    price = _price(asked)
     machines = machines_of(asked)
+    if not asked.dry_run:
+        raise SystemExit(_render(asked, machines))
     plan = _plan(asked)
-    if asked.dry_run and asked.source is not None:
+    if asked.source is not None:
         click.echo(_report_again(plan, asked))
         return
-    if asked.dry_run:
-        from scenesynth.cli.estimate import estimate, report
+    from scenesynth.cli.estimate import estimate, report
 
-        found = estimate(plan, machines.workers_for(plan.n_shards), tell)
-        click.echo(report(plan, found, asked.as_json))
-        return
-    if asked.overwrite:
-        from scenesynth.cli.overwrite import clear
+    found = estimate(plan, machines.workers_for(plan.n_shards), tell)
+    click.echo(report(plan, found, asked.as_json, price))
 
-        clear(plan.root, asked.yes)
-    raise SystemExit(_run(plan, asked, machines))
+
+def _render(asked: _Asked, machines: Machines) -> int:
+    from scenesynth.pipeline.signals import EndedEarlyError, ending_early
+
+    with ending_early():
+        try:
+            plan = _plan(asked)
+            if asked.overwrite:
+                from scenesynth.cli.overwrite import clear
+
+                clear(plan.root, asked.yes)
+            return _run(plan, asked, machines)
+        except EndedEarlyError as error:
+            _take_no_more_signals()
+            tell(f"ended early ({error}); give the same command again to go on")
+            return DRAINED
 
 
 def _from_failure(context: click.Context, file: str | None) -> None:
@@ -344,6 +365,18 @@ def _from_failure(context: click.Context, file: str | None) -> None:
         click.echo(traceback.format_exc(), err=True)
         context.exit(FAILED)
     context.exit(DONE)
+
+
+def _price(asked: _Asked) -> NodePrice | None:
+    if asked.node_price is None:
+        return None
+    if not asked.dry_run or asked.source is not None:
+        raise click.UsageError(
+            "--node-price is about the time that --dry-run estimates for scenes that are drawn"
+        )
+    from scenesynth.cli.estimate import parse_price
+
+    return parse_price(asked.node_price)
 
 
 def _report_again(plan: Plan, asked: _Asked) -> str:
@@ -390,6 +423,7 @@ class _Asked:
     scene_timeout: float | None
     on_error: str
     dry_run: bool
+    node_price: str | None
     as_json: bool
     yes: bool
 

@@ -11,6 +11,7 @@ from scenesynth.corpus.audio import Prepared, decode, pcm_digest, prepare
 from scenesynth.corpus.clips import Clip, Progress, Rejected
 from scenesynth.corpus.index import Index, build_index, load_index
 from scenesynth.corpus.packed import Packed, is_pack
+from scenesynth.data import check_name
 from scenesynth.errors import ClipError, ConfigError
 
 MEMORY_BYTES = 128 << 20
@@ -96,6 +97,7 @@ def open_place(path: Path, *, progress: Progress | None = None) -> Place:
     Raises:
         ConfigError: nothing usable there.
     """
+    check_name(path)
     if is_pack(path):
         return open_pack(path)
     return _indexed(path, build_index(path, progress=progress))

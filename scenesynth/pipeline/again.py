@@ -28,12 +28,12 @@ from scenesynth.pipeline.given import Given, copyable
 from scenesynth.pipeline.plan import (
     MAX_SHARD_BYTES,
     Plan,
-    _address,
-    _check_shards,
-    _corpora_identity,
-    _shard_scenes,
-    _stems,
+    check_shards,
+    checked_address,
+    corpora_identity,
     shard_count,
+    shard_scenes_of,
+    stems_of,
 )
 from scenesynth.pipeline.sources import (
     DatasetSource,
@@ -45,6 +45,7 @@ from scenesynth.pipeline.sources import (
     write_selection,
 )
 from scenesynth.records import from_plain
+from scenesynth.render.rows import LABEL_VERSION
 from scenesynth.scene.recipe_records import Recipe
 from scenesynth.scene.spec import RENDER_VERSION
 from scenesynth.spatial.formats import parse_formats
@@ -176,7 +177,7 @@ def plan_again(
             those of the source.
         StoreError: no dataset there.
     """
-    root, opened = _address(out), open_source(str(source))
+    root, opened = checked_address(out), open_source(str(source))
     if _whole(root) == _whole(opened.root):
         raise ConfigError(f"--out {out}: is the source itself; give another folder")
     if on_error not in ("skip", "stop"):
@@ -197,6 +198,7 @@ def plan_again(
         on_error=on_error,
         backend="cpu",
         render=RENDER_VERSION,
+        labels=LABEL_VERSION,
         packages=package_versions(),
         cpu=cpu_level(),
         stems=_stored_stems(stems, recipe, old),
@@ -206,10 +208,10 @@ def plan_again(
     corpora = Corpora({})
     if why:
         corpora = _checked(open_corpora(), opened, numbers)
-        info = replace(info, corpora=_corpora_identity(corpora))
+        info = replace(info, corpora=corpora_identity(corpora))
     chosen = numbers if only else None
     info = replace(info, came_from=_origin(opened, info, chosen, changed, anew))
-    _check_shards(len(numbers), info)
+    check_shards(len(numbers), info)
     given = Given(source=_whole(opened.root), changes=changed, anew=anew)
     return AgainPlan(
         root=root,
@@ -278,7 +280,7 @@ def _stored_stems(
 ) -> StoredStems | None:
     if stems is None:
         return old.stems
-    return None if list(stems) == [NO_STEMS] else _stems(stems, recipe)
+    return None if list(stems) == [NO_STEMS] else stems_of(stems, recipe)
 
 
 def _scenes_per_shard(given: int | None, old: DatasetInfo, info: DatasetInfo) -> int:
@@ -288,7 +290,7 @@ def _scenes_per_shard(given: int | None, old: DatasetInfo, info: DatasetInfo) ->
         return max(array.n_rows for array in stored_arrays(item.formats, item.stems))
 
     if given is not None:
-        return _shard_scenes(given, rows(info), info.max_samples, info.codec)
+        return shard_scenes_of(given, rows(info), info.max_samples, info.codec)
     size = old.shard_scenes
     scene = rows(info) * info.max_samples * CODECS[info.codec].itemsize
     while size > 1 and rows(info) > rows(old) and size * scene > MAX_SHARD_BYTES:
@@ -304,6 +306,8 @@ def _rendering(source: Source, info: DatasetInfo, changed: Mapping[str, Any], an
         return "a manifest holds no audio"
     if source.info.render != RENDER_VERSION:
         return f"it was rendered by version {source.info.render}, now it is {RENDER_VERSION}"
+    if source.info.labels != LABEL_VERSION:
+        return f"its labels are of version {source.info.labels}, now it is {LABEL_VERSION}"
     kept = copyable(source.info, info)
     if missing := [fmt.name for fmt in info.formats if fmt not in kept]:
         return f"it does not hold {', '.join(missing)} in this form"

@@ -43,11 +43,13 @@ class Task:
     """What a worker is given.
 
     Attributes:
-        payload: a pickled (job, maker).
+        shared: a pickled (job, maker), the same bytes for all tasks of a run.
+        own: a pickled (shard, split): where this task's job differs from that one.
         scene_limit_s: how long one scene may take.
     """
 
-    payload: bytes
+    shared: bytes
+    own: bytes
     scene_limit_s: float
 
 
@@ -87,6 +89,7 @@ class Child:
             env=_environment(variables or {}),
         )
         theirs.close()
+        self._shared = b""
         self._limit_s = OTHER_LIMIT_S
         self._place: SceneAt = None
         self._deadline = 0.0
@@ -106,7 +109,10 @@ class Child:
         self._limit_s = task.scene_limit_s
         self._arrive(None)
         with suppress(BrokenPipeError, ConnectionResetError):  # `poll` finds out
-            self.connection.send_bytes(task.payload)
+            if task.shared != self._shared:
+                self.connection.send_bytes(b"j" + task.shared)
+                self._shared = task.shared
+            self.connection.send_bytes(b"t" + task.own)
 
     def poll(self, on_step: Callable[[SceneAt], None] = lambda place: None) -> Reply | None:
         """Take in what it has said; the reply once there is one.

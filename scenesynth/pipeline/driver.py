@@ -43,6 +43,8 @@ from scenesynth.pipeline.failures import (
     nothing_works,
     parked_message,
     parked_shards,
+    remove_report,
+    reported_shards,
     too_many_message,
     too_many_parked,
     tries_of,
@@ -56,15 +58,18 @@ from scenesynth.pipeline.pools import Cluster, InlinePool, Pool, ProcessPool, Ra
 from scenesynth.pipeline.shard import SceneMaker, ShardJob, make_scene
 from scenesynth.pipeline.signals import GRACE_S, Drain, draining
 from scenesynth.render.compile import ensure_compiled
-from scenesynth.store.commit import Commit, list_commits
-from scenesynth.store.layout import DatasetInfo
+from scenesynth.store.commit import Commit, list_commits, read_commits
+from scenesynth.store.layout import DatasetInfo, read_info
 from scenesynth.store.writer import put_tombstone
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+BadClips = dict[str, dict[str, Any]]
 
 RETRY_PAUSE_S: Final = 1.0
+DATASET_LOOK_S: Final = 60.0
+"""How often it is looked whether the dataset is still there."""
 SCENE_LIMIT_S: Final = 300.0
 SCENE_LIMIT_PER_S: Final = 30.0
 """Default limit of a scene's time: the former, or so many times its length where that is more."""
@@ -144,10 +149,11 @@ class _Run:
     on_event: OnEvent
     tries: Counter[int] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
-    bad_clips: dict[str, dict[str, Any]] = field(default_factory=dict)
+    bad_clips: BadClips = field(default_factory=dict)
     stages: Counter[str] = field(default_factory=Counter)
     hopeless: list[tuple[ShardJob, BaseException]] = field(default_factory=list)
     again: deque[tuple[float, ShardJob]] = field(default_factory=deque)
+    reported: set[int] = field(default_factory=set)
     before: int = 0
     committed: int = 0
     parked: int = 0
@@ -158,10 +164,12 @@ class _Run:
     drained: bool = False
     fatal: str = ""
     began: float = field(default_factory=time.monotonic)
+    looked: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         self.todo = tuple(k for k in self.settled.todo if self.part is None or self.part.has(k))
         total = shard_count(self.plan.info, self.settled.stop)
+        self.reported = reported_shards(self.plan.root)
         self.before = total - len(self.settled.todo) - len(parked_shards(self.plan.root))
 
     def tell(self, text: str) -> None:
@@ -188,6 +196,7 @@ class _Run:
             pool, workers = open_pool()
             self.on_event(self.started(workers))
             while running or ((fresh or self.again) and not self._ending(drain)):
+                self._look_for_dataset()
                 while running < pool.capacity and not self._ending(drain):
                     if (job := self._next(jobs)) is None:
                         break
@@ -211,10 +220,29 @@ class _Run:
             self._end_hopeless()
         self.drained = drain.requested and bool(running or fresh or self.again)
 
+    def _look_for_dataset(self, every_s: float = DATASET_LOOK_S) -> None:
+        """End a run whose dataset was deleted under it, which would otherwise go on unseen."""
+        if time.monotonic() - self.looked < every_s:
+            return
+        self.looked = time.monotonic()
+        try:
+            read_info(self.plan.root)
+        except (OSError, RefusedError):
+            return  # not what it is about
+        except StoreError as error:
+            self.fatal = self.fatal or (
+                f"{error}. It was there when this run began and was deleted or damaged since then; "
+                f"put it back from a copy, or give another --out"
+            )
+
     def outcome(self) -> Outcome:
+        self._look_for_dataset(0.0)
         parked: tuple[int, ...] = self._looking_back(
             lambda: tuple(parked_shards(self.plan.root)), ()
         )
+        left = self._looking_back(self._left_by_others, 0)
+        of_all = None if self.fatal or self.drained or left else self._bad_clips_of_all()
+        bad_clips = self.bad_clips if of_all is None else of_all
         message = self.fatal or (parked_message(self.plan.root, parked) if parked else "")
         state: Literal["done", "drained", "failed"] = "failed" if message else "done"
         if self.drained and not self.fatal:
@@ -230,13 +258,27 @@ class _Run:
             message=message,
             stages_s={name: round(value, 3) for name, value in self.stages.items()},
             failures=dict(self.failures),
-            bad_clips=dict(sorted(self.bad_clips.items())),
-            left=self._looking_back(self._left_by_others, 0),
+            bad_clips=dict(sorted(bad_clips.items())),
+            bad_clips_of="run" if of_all is None else "dataset",
+            left=left,
         )
 
     def _left_by_others(self) -> int:
         """Shards of other parts of the dataset that are not committed."""
         return len(set(self.settled.todo) - set(self.todo) - set(list_commits(self.plan.root)))
+
+    def _bad_clips_of_all(self) -> BadClips | None:
+        """Those of all shards, whoever rendered them; None where a record cannot be read."""
+        if not self.before and self.committed + self.parked == len(self.settled.todo):
+            return self.bad_clips
+        found: BadClips = {}
+        try:
+            for _, commit in read_commits(self.plan.root):
+                _add_clips(found, commit)
+        except (OSError, StoreError) as error:
+            logger.warning("bad clips of earlier runs are not listed: %s", error)
+            return None
+        return found
 
     def _looking_back(self, look: Callable[[], T], otherwise: T) -> T:
         """What the dataset shows. A run that was stopped tells why, not that looking back fails."""
@@ -289,9 +331,9 @@ class _Run:
         self.redraws += event.redraws
         self.audio_s += event.audio_s
         self.stages.update(event.stages_s)
-        for file, found in event.bad_clips.items():
-            known = self.bad_clips.setdefault(file, {"count": 0, "reason": found["reason"]})
-            known["count"] += found["count"]
+        _add_clips(self.bad_clips, commit)
+        if commit.shard in self.reported and commit.status == "ok":
+            remove_report(self.plan.root, commit.shard)
         self.on_event(event)
         self._park_hopeless()
 
@@ -316,9 +358,14 @@ class _Run:
             job, error = self.hopeless.pop()
             try:
                 write_report(job, error)
-                put_tombstone(job.root, job.shard, job.info, job.stop, str(error))
+                self.reported.add(job.shard)
+                commit = put_tombstone(job.root, job.shard, job.info, job.stop, str(error))
             except StoreError as problem:
+                self._tell_failure(job, error, parked=False)
                 self._stop(job, problem)
+                continue
+            if commit.status == "ok":  # another job could render it
+                self._done(commit)
                 continue
             self.parked += 1
             self._tell_failure(job, error, parked=True)
@@ -348,6 +395,13 @@ class _Run:
                 kind=kind_of(error),
             )
         )
+
+
+def _add_clips(known: BadClips, commit: Commit) -> None:
+    """Add the bad clips that a shard has met to those that are known."""
+    for file, found in commit.log.get("bad_clips", {}).items():
+        item = known.setdefault(file, {"count": 0, "reason": found["reason"]})
+        item["count"] += found["count"]
 
 
 def _all(*takers: OnEvent) -> OnEvent:

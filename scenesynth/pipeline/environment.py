@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
@@ -26,7 +27,9 @@ def package_versions(backend: str = "cpu") -> dict[str, str]:
     return {name: _version(name) for name in names}
 
 
+@cache
 def _version(name: str) -> str:
+    # What this process has imported does not change, and the installer's record is slow to read.
     try:
         return version(name).partition("+")[0]
     except PackageNotFoundError:

@@ -87,7 +87,8 @@ class Outcome:
         message: what went wrong and the way out; "" when nothing did.
         stages_s: processor seconds by stage, over all workers.
         failures: how often shards failed, by kind; most were tried again.
-        bad_clips: those of the shards that this run committed, as in `ShardDone`.
+        bad_clips: as in `ShardDone`, of all shards of the dataset; where it is not complete, or a
+            commit record cannot be read, of those that this run committed (`bad_clips_of`).
         left: shards of the dataset that this run did not have to render, and nobody has yet.
     """
 
@@ -102,6 +103,7 @@ class Outcome:
     stages_s: Mapping[str, float] = field(default_factory=dict)
     failures: Mapping[str, int] = field(default_factory=dict)
     bad_clips: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    bad_clips_of: Literal["run", "dataset"] = "run"
     left: int = 0
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -23,7 +25,7 @@ from scenesynth.pipeline.shard import (
 )
 from scenesynth.records import from_plain
 from scenesynth.scene.recipe_records import Recipe
-from scenesynth.store.commit import explained, list_commits
+from scenesynth.store.commit import explained, list_commits, read_commit
 from scenesynth.store.layout import FAILURES, commit_key, failure_key, read_info, seal, unseal
 from scenesynth.store.places import Root, address_of, place_of
 
@@ -165,10 +167,27 @@ def nothing_works(error: BaseException, report: str) -> str:
 
 
 def parked_shards(root: Root) -> list[int]:
-    """Shards with a report and a tombstone, rising; from two listings."""
+    """Shards with a report and a tombstone, rising; from two listings and a record of each.
+
+    Raises:
+        CorruptShardError: a commit record of a shard with a report is damaged.
+    """
     place = place_of(root)
-    reports = place.list(FAILURES)
-    return [shard for shard in list_commits(place) if failure_key(shard) in reports]
+    reports = reported_shards(place)
+    both = (shard for shard in list_commits(place) if shard in reports)
+    return [shard for shard in both if read_commit(place, shard).status == "parked"]
+
+
+def reported_shards(root: Root) -> set[int]:
+    """Shards with a report; those that were rendered later are not parked."""
+    names = (key.removeprefix(f"{FAILURES}/") for key in place_of(root).list(FAILURES))
+    return {int(name[:-5]) for name in names if re.fullmatch(r"\d+\.json", name, re.ASCII)}
+
+
+def remove_report(root: Root, shard: int) -> None:
+    """Delete the report of a shard that was rendered after all; it is no harm if it stays."""
+    with suppress(OSError, StoreError):
+        place_of(root).remove([failure_key(shard)])
 
 
 def parked_message(root: Root, parked: Sequence[int]) -> str:

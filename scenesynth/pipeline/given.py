@@ -2,7 +2,8 @@
 
 A format whose `render_key` is that of the source is taken over as encoded bytes, with its stems;
 formats that are missing are rendered. Rows and labels come from the rendering, or, where nothing
-is rendered, from the source. Either way they are what rendering all of it anew would give.
+is rendered, from the source. Either way they are what rendering all of it anew would give: where
+the source has an older version of labels, all is rendered for their sake, and its audio is kept.
 """
 
 from __future__ import annotations
@@ -76,14 +77,16 @@ class Given:
                 source = open_source(self.source)
                 assert isinstance(source, DatasetSource)
                 encoded = source.shard(number).encoded(number, arrays)
-        missing = [fmt for fmt in info.formats if fmt not in kept]
+        relabel = open_source(self.source).info.labels != info.labels
+        missing = [fmt for fmt in info.formats if relabel or fmt not in kept]
         if not missing:
             return _copied(self.source, number, spec, info, encoded)
         with stage("render"):
             formats = [format_of(fmt) for fmt in missing]
             scene = render_scene(spec, clips(), formats=formats, stems=info.stem_kinds)
         old = self.row(root, stop, index)
-        row = {key: old[key] for fmt in kept for key in _columns(fmt)}
+        taken = [fmt for fmt in kept if fmt not in missing]
+        row = {key: old[key] for fmt in taken for key in _columns(fmt)}
         row |= {"head": head_name(spec, [format_of(fmt) for fmt in info.formats])}
         return replace(scene, row={**scene.row, **row}, encoded=encoded)
 

@@ -14,6 +14,7 @@ import platform
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TextIO
@@ -51,7 +52,7 @@ class DriverLog:
             return io.StringIO()
         path = Path(self._place.locate(self._key))
         path.parent.mkdir(exist_ok=True)
-        return path.open("a", encoding="utf-8")
+        return path.open("a", encoding="utf-8", errors="backslashreplace")
 
     def __enter__(self) -> Self:
         return self
@@ -90,7 +91,7 @@ class DriverLog:
     def finish(self, outcome: Outcome) -> None:
         """Write how the run ended, with every bad clip."""
         text = summary(outcome, clips=0)
-        self._write(*text.splitlines(), *bad_clip_lines(outcome.bad_clips))
+        self._write(*text.splitlines(), *bad_clip_lines(outcome))
 
     def _write(self, *lines: str) -> None:
         if self._stream is None:
@@ -101,11 +102,16 @@ class DriverLog:
             self._stream.flush()
             if isinstance(self._stream, io.StringIO) and time.monotonic() - self._put >= _EVERY_S:
                 self._put = time.monotonic()
-                self._place.replace(self._key, self._stream.getvalue().encode())
+                self._place.replace(
+                    self._key, self._stream.getvalue().encode(errors="backslashreplace")
+                )
         except (OSError, StoreError) as error:
             self._give_up(error)
 
     def _give_up(self, error: Exception) -> None:
         where = self._place.locate(self._key)
         logger.warning("%s: cannot be written (%s); going on without a log", where, error)
-        self._stream = None
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            with suppress(OSError):  # it tries once more to write what it could not
+                stream.close()

@@ -10,10 +10,12 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from scenesynth.corpus.corpora import Corpora
 from scenesynth.corpus.pools import UNLABELLED
+from scenesynth.data import check_name
 from scenesynth.distributions import Number
 from scenesynth.errors import ConfigError, StoreError
 from scenesynth.pipeline.device import choose_backend
@@ -21,6 +23,7 @@ from scenesynth.pipeline.environment import cpu_level, package_versions
 from scenesynth.pipeline.formats import format_of, stored_format
 from scenesynth.pipeline.given import Given
 from scenesynth.records import to_plain
+from scenesynth.render.rows import LABEL_VERSION
 from scenesynth.scene.recipe_records import Recipe
 from scenesynth.scene.sample import check_corpora, max_samples, scene_count
 from scenesynth.scene.spec import RENDER_VERSION
@@ -132,9 +135,7 @@ class Plan:
 
     def split_of(self, shard: int) -> str:
         """Split of a shard's scenes; every shard is of one split."""
-        if self.info.split != ALL_SPLITS:
-            return self.info.split
-        return scene_split(self.recipe, self.info.seed, shard)
+        return split_of(self.recipe, self.info, shard)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,13 +194,13 @@ def make_plan(
         ConfigError: impossible arguments.
         StoreError: an object store whose package is missing.
     """
-    root = _address(out)
+    root = checked_address(out)
     _check_choice("--codec", codec, CODECS)
     _check_choice("--on-error", on_error, ON_ERROR)
     if not formats:
         raise ConfigError("--format: no format given; for example --format foa")
     stored = tuple(stored_format(item) for item in parse_formats(formats))
-    stored_stems = _stems(stems, recipe)
+    stored_stems = stems_of(stems, recipe)
     length, limit = _bounds(recipe, corpora, split)
     backend, note = _backend(root, device, stored, stored_stems, gpus)
     info = DatasetInfo(
@@ -209,7 +210,7 @@ def make_plan(
         formats=stored,
         sample_rate=recipe.sample_rate,
         max_samples=length,
-        shard_scenes=_shard_scenes(
+        shard_scenes=shard_scenes_of(
             shard_scenes,
             max(array.n_rows for array in stored_arrays(stored, stored_stems)),
             length,
@@ -219,14 +220,15 @@ def make_plan(
         on_error=on_error,
         backend=backend,
         render=RENDER_VERSION,
+        labels=LABEL_VERSION,
         packages=package_versions(backend),
         cpu=cpu_level(),
-        corpora=_corpora_identity(corpora),
+        corpora=corpora_identity(corpora),
         classes=event_classes(recipe, corpora),
         stems=stored_stems,
     )
     wanted = _scenes(scenes, hours, limit, recipe, info)
-    _check_shards(wanted, info)
+    check_shards(wanted, info)
     return Plan(
         root=root,
         info=info,
@@ -274,6 +276,11 @@ def mean_duration_s(recipe: Recipe, info: DatasetInfo) -> float:
 def shard_count(info: DatasetInfo, scenes: int) -> int:
     """Shards that hold so many scenes."""
     return -(-scenes // info.shard_scenes)
+
+
+def split_of(recipe: Recipe, info: DatasetInfo, shard: int) -> str:
+    """Split of a shard's scenes; every shard is of one split."""
+    return info.split if info.split != ALL_SPLITS else scene_split(recipe, info.seed, shard)
 
 
 def event_classes(recipe: Recipe, corpora: Corpora) -> tuple[str, ...]:
@@ -326,7 +333,7 @@ def _scenes(
     return wanted if limit is None else min(wanted, limit)
 
 
-def _stems(names: Sequence[str], recipe: Recipe) -> StoredStems | None:
+def stems_of(names: Sequence[str], recipe: Recipe) -> StoredStems | None:
     """The stems to store, with a slot for every target and interferer that a scene may have."""
     kinds = parse_stems(names)
     layers = (recipe.targets, recipe.interferers)
@@ -353,7 +360,7 @@ def _backend(
     return choose_backend(device, [format_of(stored) for stored in formats], kinds, gpus)
 
 
-def _shard_scenes(given: int | None, n_rows: int, length: int, codec: str) -> int:
+def shard_scenes_of(given: int | None, n_rows: int, length: int, codec: str) -> int:
     """Scenes per shard; the default is halved until the largest object fits its bound.
 
     It depends on nothing that may differ in a resumed or extended run.
@@ -377,7 +384,7 @@ def _shard_scenes(given: int | None, n_rows: int, length: int, codec: str) -> in
     return size
 
 
-def _check_shards(scenes: int, info: DatasetInfo) -> None:
+def check_shards(scenes: int, info: DatasetInfo) -> None:
     if shard_count(info, scenes) > MAX_SHARDS:
         raise ConfigError(
             f"{scenes:,} scenes make {shard_count(info, scenes):,} shards of "
@@ -407,7 +414,7 @@ def _notes(plan: Plan, before: int, stop: int, committed: int) -> tuple[str, ...
     return tuple(notes)
 
 
-def _corpora_identity(corpora: Corpora) -> Mapping[str, Any]:
+def corpora_identity(corpora: Corpora) -> Mapping[str, Any]:
     return {
         name: {
             "digest": corpus.digest,
@@ -423,11 +430,13 @@ def _check_choice(option: str, value: str, choices: Sequence[str] | Mapping[str,
         raise ConfigError(f"{option} {value}: must be one of {', '.join(choices)}")
 
 
-def _address(out: Address) -> Address:
+def checked_address(out: Address) -> Address:
     try:
         root = address_of(out)
     except StoreError as error:
         raise ConfigError(f"--out {error}") from None
+    if isinstance(root, Path):
+        check_name(root)
     place_of(root)  # what is missing is said now, not after the clips are indexed
     return root
 

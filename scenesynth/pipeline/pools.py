@@ -13,8 +13,9 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from multiprocessing.connection import wait as wait_for
+from operator import attrgetter, is_
 from typing import Any, Final, Protocol
 
 from scenesynth.corpus.threads import available_cores
@@ -29,11 +30,15 @@ from scenesynth.pipeline.shard import (
     render_shard,
     scene_id,
 )
-from scenesynth.pipeline.watcher import Watcher, render_watched
+from scenesynth.pipeline.signals import kept_handlers
+from scenesynth.pipeline.watcher import Watcher, watching
 
 Result = dict[str, Any] | BaseException
 Finished = list[tuple[ShardJob, Result]]
 OnScene = Callable[[ShardJob], None]
+
+MOST_UNDER_WAY: Final = 16_384
+"""Tasks that Ray is given at a time: each takes some 8 kB of the driver's memory."""
 
 _DEATHS: Final = 20
 """Times that Ray starts a task again whose watcher or machine died."""
@@ -107,7 +112,7 @@ class ProcessPool:
 
     def __init__(self, workers: int, maker: SceneMaker, on_scene: OnScene) -> None:
         self.capacity = workers
-        self._maker = maker
+        self._tasks = Tasks(maker)
         self._on_scene = on_scene
         self._busy: dict[Child, tuple[ShardJob, _Scenes]] = {}
         self._idle = [Child() for _ in range(workers)]
@@ -120,7 +125,7 @@ class ProcessPool:
     def submit(self, job: ShardJob) -> None:
         """Give a job to a worker."""
         child = self._idle.pop() if self._idle else Child()
-        child.start(task_of(job, self._maker))
+        child.start(self._tasks.of(job))
         self._busy[child] = job, _Scenes(lambda: self._on_scene(job))
 
     def wait(self) -> Finished:
@@ -198,12 +203,13 @@ class RayPool:
 
         self._ray = ray
         self._cluster = cluster
-        self._maker = maker
+        self._tasks = Tasks(maker)
         self._tell = tell
         self._ours = not ray.is_initialized()
         if self._ours:
             _start(ray, cluster)
-        self._task = ray.remote(**self._asks, max_retries=_DEATHS)(render_watched)
+        self._shared = b""
+        self._render: Any = None
         lasting = {"max_restarts": -1, "max_task_retries": _DEATHS}
         self._actor = ray.remote(**self._asks, **lasting)(Watcher)
         self._slots = 0
@@ -214,17 +220,11 @@ class RayPool:
 
     @property
     def capacity(self) -> int:
-        """One job per worker, and one more that waits where all room is ours.
-
-        The cluster is looked at again and again: nodes come and go.
-        """
+        """See `under_way`; the cluster is looked at again and again: nodes come and go."""
         if time.monotonic() - self._looked >= _LOOK_S:
             self._looked = time.monotonic()
             self._look()
-        slots, wanted = self._slots, self._cluster.workers
-        if self._cluster.gpus or (wanted and wanted < slots):
-            return max(min(slots, wanted or slots), 1)
-        return max(2 * slots, 1)
+        return under_way(self._cluster, self._slots)
 
     @property
     def workers(self) -> int:
@@ -233,9 +233,10 @@ class RayPool:
 
     def submit(self, job: ShardJob) -> None:
         """Hand a job to Ray."""
-        task = task_of(job, self._maker)
+        task = self._tasks.of(job)
         if not self._cluster.gpus:
-            self._running[self._task.remote(task)] = job
+            render = self._rendering(task.shared)
+            self._running[render.remote(task.own, task.scene_limit_s)] = job
             return
         actor = self._idle.pop() if self._idle else self._actor.remote()
         ref = actor.render.remote(task)
@@ -246,7 +247,11 @@ class RayPool:
         """Jobs that have ended."""
         if not self._running:
             return []
-        ready, _ = self._ray.wait(list(self._running), num_returns=1, timeout=_POLL_S)
+        refs = list(self._running)
+        # A look takes the longer the more tasks there are, so each takes in all that it finds.
+        ready, _ = self._ray.wait(refs, num_returns=len(refs), timeout=0)
+        if not ready:
+            ready, _ = self._ray.wait(refs, num_returns=1, timeout=_POLL_S)
         return [self._end(ref) for ref in ready]
 
     def close(self) -> None:
@@ -268,6 +273,14 @@ class RayPool:
         cluster = self._cluster
         memory = {} if cluster.memory_bytes is None else {"memory": cluster.memory_bytes}
         return {"num_cpus": cluster.cpus, "num_gpus": cluster.gpus, **memory}
+
+    def _rendering(self, shared: bytes) -> Any:
+        """The remote function for tasks with this in common."""
+        if self._render is None or shared != self._shared:
+            self._shared = shared
+            once = self._ray.remote(**self._asks, max_retries=_DEATHS)
+            self._render = once(watching(shared))
+        return self._render
 
     def _look(self) -> None:
         before, self._slots = self._slots, _room(self._ray, self._asks)
@@ -301,9 +314,34 @@ class RayPool:
             return died
 
 
-def task_of(job: ShardJob, maker: SceneMaker) -> Task:
-    """What a worker is given to render a job."""
-    return Task(pickle.dumps((job, maker)), job.scene_limit_s)
+class Tasks:
+    """What workers are given to render jobs; what the jobs of a run share is pickled once."""
+
+    def __init__(self, maker: SceneMaker) -> None:
+        self._maker = maker
+        self._like: ShardJob | None = None
+        self._shared = b""
+
+    def of(self, job: ShardJob) -> Task:
+        """The task of a job."""
+        if self._like is None or not all(map(is_, _common(job), _common(self._like))):
+            self._like, self._shared = job, pickle.dumps((job, self._maker))
+        return Task(self._shared, pickle.dumps((job.shard, job.split)), job.scene_limit_s)
+
+
+_common = attrgetter(*({item.name for item in fields(ShardJob)} - {"shard", "split"}))
+"""All of a job but what its task states of its own."""
+
+
+def under_way(cluster: Cluster, slots: int) -> int:
+    """Jobs to hand to Ray where there is room for `slots` workers.
+
+    One per worker, and one more that waits where all room is ours; but never none, and no more than
+    the driver has memory for.
+    """
+    wanted = cluster.workers or slots
+    jobs = min(slots, wanted) if cluster.gpus or wanted < slots else 2 * slots
+    return min(max(jobs, 1), MOST_UNDER_WAY)
 
 
 def result_of(job: ShardJob, reply: Reply) -> Result:
@@ -340,13 +378,14 @@ def _start(ray: Any, cluster: Cluster) -> None:
     try:
         if cluster.address:
             _knock(cluster.address)
-        ray.init(
-            address=cluster.address or "local",
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            runtime_env=dict(cluster.runtime_env) if cluster.runtime_env else None,
-            **({} if cluster.address else local),
-        )
+        with kept_handlers():
+            ray.init(
+                address=cluster.address or "local",
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                runtime_env=dict(cluster.runtime_env) if cluster.runtime_env else None,
+                **({} if cluster.address else local),
+            )
     except OSError as error:
         raise ConfigError(
             f"--address {cluster.address}: no Ray cluster answers there ({error}); start one with "

@@ -8,7 +8,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TextIO
+from typing import Final, Literal, TextIO
 
 from scenesynth.pipeline.events import (
     Event,
@@ -184,7 +184,8 @@ def summary(outcome: Outcome, clips: int = _SHOWN_CLIPS) -> str:
     """How a run ended, in words, with the most frequent bad clips."""
     if not outcome.scenes and outcome.state == "done":
         theirs = f", {outcome.left} of other parts are not" if outcome.left else ""
-        return f"nothing left to do: all shards are there{theirs}"
+        text = f"nothing left to do: all shards are there{theirs}"
+        return "\n".join([text, *bad_clip_lines(outcome, clips)])
     speed = outcome.audio_s / outcome.seconds if outcome.seconds > 0 else 0.0
     text = (
         f"{_counted(outcome.scenes, 'scene')} ({format_time(outcome.audio_s)} of audio) rendered "
@@ -197,22 +198,20 @@ def summary(outcome: Outcome, clips: int = _SHOWN_CLIPS) -> str:
     }
     text += "".join(f", {n} {what}" for what, n in counts.items() if n)
     if outcome.failures:
-        text += f"; failures, most of them tried again: {_by_kind(outcome.failures)}"
-    if clips and outcome.bad_clips:
-        text += "\n" + "\n".join(bad_clip_lines(outcome.bad_clips, clips))
+        text += f"; failed tries of shards: {_by_kind(outcome.failures)}"
+    text = "\n".join([text, *bad_clip_lines(outcome, clips)])
     if outcome.state == "drained":
         text += "\nended early; give the same command again to go on"
     return text + (f"\n{outcome.message}" if outcome.message else "")
 
 
-def bad_clip_lines(
-    bad_clips: Mapping[str, Mapping[str, Any]], limit: int | None = None
-) -> list[str]:
+def bad_clip_lines(outcome: Outcome, limit: int | None = None) -> list[str]:
     """The clips that could not be used, one a line, those met most often first."""
-    if not bad_clips:
+    if not outcome.bad_clips or limit == 0:
         return []
-    ordered = sorted(bad_clips.items(), key=lambda item: (-item[1]["count"], item[0]))
-    lines = [f"{_counted(len(ordered), 'clip')} could not be used, and others were drawn:"]
+    ordered = sorted(outcome.bad_clips.items(), key=lambda item: (-item[1]["count"], item[0]))
+    where = " in the shards of this run" if outcome.bad_clips_of == "run" else ""
+    lines = [f"{_counted(len(ordered), 'clip')} could not be used{where}, and others were drawn:"]
     lines += [f"  {found['count']}x {file}: {found['reason']}" for file, found in ordered[:limit]]
     more = len(ordered) - len(ordered[:limit])
     return [*lines, f"  and {more} more, all listed in logs/"] if more else lines

@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -268,22 +268,41 @@ def _add_scene(
     writer: ShardWriter, job: ShardJob, index: int, maker: SceneMaker, redraws: _Redraws
 ) -> None:
     """Put scene `index` into the shard: rendered, drawn again, or skipped as the job says."""
+    scene = usable_scene(job, index, maker, lambda error: redraws.add(index, error))
+    if scene is None:
+        _skip(writer, job, index)
+        return
+    with stage("encode"):
+        writer.add(scene)
+
+
+def usable_scene(
+    job: ShardJob,
+    index: int,
+    maker: SceneMaker,
+    on_redraw: Callable[[ContentError], None] = lambda error: None,
+) -> Scene | None:
+    """Scene `index` as a dataset holds it, drawn again if need be; None where it is skipped.
+
+    Args:
+        maker: makes one scene.
+        on_redraw: told of each draw that could not be used.
+
+    Raises:
+        SceneError: a scene that cannot be made.
+    """
+    last: ContentError | None = None
     for attempt in range(ATTEMPTS):
         try:
-            scene = _guarded(maker, job, index, attempt)
+            return _labelled(_guarded(maker, job, index, attempt), job, attempt)
         except ContentError as error:
             if job.info.on_error == "stop":
                 raise _scene_error(job, index, attempt, error) from error
-            redraws.add(index, error)
+            on_redraw(error)
             if job.info.on_error == "skip":
-                _skip(writer, job, index, attempt)
-                return
-            continue
-        with stage("encode"):
-            writer.add(_labelled(scene, job, attempt))
-        return
-    last = redraws.reasons[-1]
-    raise _scene_error(job, index, ATTEMPTS - 1, f"no draw of {ATTEMPTS} worked; {last}")
+                return None
+            last = error
+    raise _scene_error(job, index, ATTEMPTS - 1, f"no draw of {ATTEMPTS} worked; {index}: {last}")
 
 
 def _guarded(maker: SceneMaker, job: ShardJob, index: int, attempt: int) -> Scene:
@@ -319,15 +338,16 @@ def _labelled(scene: Scene, job: ShardJob, attempt: int) -> Scene:
     return replace(scene, row={**scene.row, "attempt": attempt}, events=events)
 
 
-def _skip(writer: ShardWriter, job: ShardJob, index: int, attempt: int) -> None:
-    row = {"id": scene_id(job, index), "split": job.split, "attempt": attempt}
+def _skip(writer: ShardWriter, job: ShardJob, index: int) -> None:
+    row = {"id": scene_id(job, index), "split": job.split, "attempt": 0}
     if job.given is not None:
         old = job.given.row(job.root, job.stop, index)
         row = {name: old[name] for name in row}
     writer.add_skipped({**row, "recipe": job.recipe.name})
 
 
-def _versions() -> dict[str, str]:
+@cache
+def _versions() -> Mapping[str, str]:
     return {
         "scenesynth": version("scenesynth"),
         "schema": str(SCHEMA_VERSION),

@@ -21,6 +21,37 @@ GRACE_S: Final = 25.0
 """Time to finish shards after a scheduler's signal: SLURM and Kubernetes kill after 30 s."""
 
 
+class EndedEarlyError(KeyboardInterrupt):
+    """A signal came before there was anything to finish; its name is the text."""
+
+
+@contextmanager
+def ending_early() -> Iterator[None]:
+    """Take the signals that end a run while it is prepared: the first raises EndedEarlyError.
+
+    More of them change nothing, so that what was begun is cleaned up in peace. In other threads
+    than the main one nothing happens.
+    """
+    ended = False
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal ended
+        if not ended:
+            ended = True
+            raise EndedEarlyError(signal.Signals(number).name)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handle) for number in DRAIN_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if signal.getsignal(number) is not signal.SIG_IGN:  # which is meant to last
+                signal.signal(number, handler)
+
+
 @dataclass
 class Drain:
     """Whether a run was asked to end, and whether it was asked not even to finish its shards."""
@@ -56,7 +87,7 @@ def draining(
         tell(f"ending ({name}): {work} may finish within {grace_s:g} s")
         signal.setitimer(signal.ITIMER_REAL, max(grace_s, 1e-3))
 
-    if threading.current_thread() is not threading.main_thread():
+    if not _signals_are_ours():
         yield drain
         return
     before = {number: signal.signal(number, handle) for number in (*DRAIN_SIGNALS, signal.SIGALRM)}
@@ -66,3 +97,22 @@ def draining(
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         for number, handler in reversed(before.items()):
             signal.signal(number, handler)
+
+
+@contextmanager
+def kept_handlers() -> Iterator[None]:
+    """Give the signals that drain their handlers back, whatever becomes of them inside.
+
+    `ray.init` puts two others on SIGTERM, one of them in C, and both end the process.
+    """
+    before = {number: signal.getsignal(number) for number in DRAIN_SIGNALS}
+    try:
+        yield
+    finally:
+        if _signals_are_ours():
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _signals_are_ours() -> bool:
+    return threading.current_thread() is threading.main_thread()

@@ -6,6 +6,7 @@ Kept apart so that this process imports next to nothing: all that renders is in 
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable
 
 from scenesynth.pipeline.child import NODE_VARIABLE, Child, Reply, Task
 
@@ -18,6 +19,18 @@ def render_watched(task: Task) -> Reply:
     if _child is None or not _child.alive:
         _child = Child({NODE_VARIABLE: node_name()})
     return _child.run(task)
+
+
+def watching(shared: bytes) -> Callable[[bytes, float], Reply]:
+    """A function that replies to the tasks with this in common.
+
+    Ray brings a function to each of its processes once, and what it is called with every time.
+    """
+
+    def render(own: bytes, scene_limit_s: float) -> Reply:
+        return render_watched(Task(shared, own, scene_limit_s))
+
+    return render
 
 
 class Watcher:

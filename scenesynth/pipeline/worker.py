@@ -2,12 +2,13 @@
 
     python -m scenesynth.pipeline.worker SOCKET DUMP
 
-Both are descriptors that it inherits. A pickled (job, maker) comes in by the socket; out go b"s"
-and the pickled place of each step, and last b"r" and the pickled reply: ("done", commit) or
-("failed", error, traceback). A thread reads the socket, so a worker whose parent dies ends at once,
-even in the middle of a scene: nothing of an unfinished shard is visible. Signals that end a run are
-for the parent, which decides what is finished. Stacks are dumped by a handler in C, so that code
-that holds the interpreter cannot prevent it.
+Both are descriptors that it inherits. By the socket come b"j" and a pickled (job, maker), then b"t"
+and a pickled (shard, split) for each job like it; out go b"s" and the pickled place of each step,
+and last b"r" and the pickled reply: ("done", commit) or ("failed", error, traceback). A thread
+reads the socket, so a worker whose parent dies ends at once, even in the middle of a scene: nothing
+of an unfinished shard is visible. Signals that end a run are for the parent, which decides what is
+finished. Stacks are dumped by a handler in C, so that code that holds the interpreter cannot
+prevent it.
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ import signal
 import sys
 import threading
 import traceback
+from dataclasses import replace
+from functools import lru_cache
 from multiprocessing.connection import Connection
 from typing import Any, Final
 
 from scenesynth.pipeline.child import DUMP_SIGNAL, SceneAt
 from scenesynth.pipeline.device import maker_for
-from scenesynth.pipeline.shard import render_shard
+from scenesynth.pipeline.shard import SceneMaker, ShardJob, render_shard
 
 LAST_RESORT_S: Final = 60.0
 """How long after its limit a scene ends this process by itself, where nobody else does."""
@@ -39,23 +42,36 @@ def main(socket: int, dump: int) -> None:
     faulthandler.register(DUMP_SIGNAL, dump, all_threads=True)
     os.dup2(2, 1)  # what libraries print is no result
     connection = Connection(socket)
-    tasks: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(connection, tasks), daemon=True).start()
+    messages: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(connection, messages), daemon=True).start()
+    shared = b""
     while True:
-        connection.send_bytes(b"r" + _pickled(_reply(tasks.get(), connection, dump)))
+        message = messages.get()
+        if message[:1] == b"j":
+            shared = message[1:]
+        else:
+            connection.send_bytes(b"r" + _pickled(_reply(shared, message[1:], connection, dump)))
 
 
-def _listen(connection: Connection, tasks: queue.SimpleQueue[bytes]) -> None:
+def _listen(connection: Connection, messages: queue.SimpleQueue[bytes]) -> None:
     while True:
         try:
-            tasks.put(connection.recv_bytes())
+            messages.put(connection.recv_bytes())
         except (EOFError, OSError):
             os._exit(0)
 
 
-def _reply(payload: bytes, connection: Connection, dump: int) -> tuple[Any, ...]:
+@lru_cache(maxsize=1)
+def _unpickled(shared: bytes) -> tuple[ShardJob, SceneMaker]:
+    job, maker = pickle.loads(shared)
+    return job, maker
+
+
+def _reply(shared: bytes, own: bytes, connection: Connection, dump: int) -> tuple[Any, ...]:
     try:
-        job, maker = pickle.loads(payload)
+        like, maker = _unpickled(shared)
+        shard, split = pickle.loads(own)
+        job = replace(like, shard=shard, split=split)
 
         def on_step(place: SceneAt) -> None:
             connection.send_bytes(b"s" + pickle.dumps(place))

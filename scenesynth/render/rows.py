@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,9 @@ from scenesynth.scene.spec import (
 from scenesynth.spatial.formats import Format, Layout
 
 Row = dict[str, Any]
+
+LABEL_VERSION: Final = "1"
+"""Version of the rows; another one whenever the same samples would get other values."""
 
 _PLACES = (
     "azimuth_start_deg",

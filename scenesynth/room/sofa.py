@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +22,12 @@ from numpy.typing import NDArray
 from scenesynth.errors import ConfigError
 from scenesynth.room.model import Vector
 from scenesynth.room.recorded import FARTHEST_M, Channels, Recorded
+from scenesynth.sofa import METRE, SofaFile, open_sofa, text
 
 FREE_FIELD: Final = ("SimpleFreeFieldHRIR", "FreeFieldHRIR")
 BINAURAL: Final = (*FREE_FIELD, "MultiSpeakerBRIR")
 CONVENTIONS: Final = ("SingleRoomSRIR", "SingleRoomMIMOSRIR", "SingleRoomDRIR", *BINAURAL)
 
-_METRE = {"metre", "meter", "metres", "meters", "m"}
-_DEGREE = {"degree", "degrees", "deg"}
 _ORDERINGS = {"acn": "acn", "fuma": "fuma", "wxyz": "wxyz"}
 
 
@@ -39,20 +38,8 @@ def read_sofa(path: Path) -> Recorded:
         ConfigError: not a SOFA file of a known convention, damaged, or without positions in metres.
     """
     try:
-        import h5py
-    except ImportError:
-        raise ConfigError(
-            "SOFA files need the package h5py: pip install 'scenesynth[engines]'"
-        ) from None
-    if not path.is_file():
-        raise ConfigError(f"{path}: no such file")
-    try:
-        with h5py.File(path, "r") as file:
-            return _Reader(path, file).read().check()
-    except (OSError, RuntimeError, KeyError, TypeError) as error:
-        raise ConfigError(
-            f"{path}: is no SOFA file, or a damaged one ({error}); copy it again"
-        ) from None
+        with open_sofa(path, "room") as sofa:
+            return _Reader(sofa).read().check()
     except MemoryError:
         raise ConfigError(
             f"{path}: its responses do not fit into memory; split the file, or copy it again if it "
@@ -63,18 +50,11 @@ def read_sofa(path: Path) -> Recorded:
 class _Reader:
     """One open file."""
 
-    def __init__(self, path: Path, file: Any) -> None:
-        self.path, self.file = path, file
+    def __init__(self, sofa: SofaFile) -> None:
+        self.path, self.file, self.sofa = sofa.path, sofa.file, sofa
 
     def read(self) -> Recorded:
-        convention = self._text(self.file, "SOFAConventions")
-        if self._text(self.file, "Conventions") != "SOFA" or not convention:
-            raise ConfigError(f"{self.path}: is HDF5 but no SOFA file (no SOFAConventions)")
-        if convention not in CONVENTIONS:
-            raise ConfigError(
-                f"{self.path}: SOFAConventions = {convention}; rooms can be read from "
-                f"{', '.join(CONVENTIONS)}"
-            )
+        convention = self.sofa.convention(CONVENTIONS)
         emitters_m = self._positions("EmitterPosition", self._emitters(convention))
         if not len(emitters_m):
             raise ConfigError(f"{self.path}: EmitterPosition has no rows; expected 1 or more")
@@ -86,7 +66,7 @@ class _Reader:
         return Recorded(
             path=self.path,
             responses=responses,
-            sample_rate=self._rate(),
+            sample_rate=self.sofa.sample_rate(),
             delay=self._delay(n, responses.shape[1], n_emitters),
             source_m=source_m.reshape(-1, 3),
             listener_m=np.repeat(self._rows("ListenerPosition", n), n_emitters, axis=0),
@@ -95,20 +75,20 @@ class _Reader:
             channels=channels,
             convention=self._ambisonics(),
             corners_m=self._corners(),
-            title=self._text(self.file, "Title") or self._text(self.file, "DatabaseName"),
-            licence=self._text(self.file, "License"),
-            notes=(f"SOFA {convention} {self._text(self.file, 'SOFAConventionsVersion')}",),
+            title=text(self.file, "Title") or text(self.file, "DatabaseName"),
+            licence=text(self.file, "License"),
+            notes=(f"SOFA {convention} {text(self.file, 'SOFAConventionsVersion')}",),
         )
 
     def _emitters(self, convention: str) -> int | None:
         """Emitters that are pairs of their own; None where the data does not tell them apart."""
         if convention in ("SingleRoomSRIR", "SingleRoomDRIR", "SimpleFreeFieldHRIR"):
             return None
-        return int(self._dataset("EmitterPosition").shape[0])
+        return int(self.sofa.dataset("EmitterPosition").shape[0])
 
     def _responses(self, convention: str, n_emitters: int) -> NDArray[np.float32]:
         """Shape: [measurements * emitters, receivers, samples]."""
-        data = self._dataset("Data.IR")
+        data = self.sofa.dataset("Data.IR")
         if data.dtype.kind not in "fi":
             raise ConfigError(f"{self.path}: Data.IR holds {data.dtype}; expected real numbers")
         if 4 * data.size > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2:
@@ -135,24 +115,12 @@ class _Reader:
         values = np.moveaxis(np.asarray(data.astype(np.float32)[...]), axis, 1)
         return np.ascontiguousarray(values.reshape(-1, *values.shape[2:]))
 
-    def _rate(self) -> int:
-        data = self._dataset("Data.SamplingRate")
-        unit = self._text(data, "Units").lower()
-        if unit not in ("hertz", "hz"):
-            raise ConfigError(f"{self.path}: Data.SamplingRate is in {unit!r}; expected hertz")
-        rates = np.unique(self._values("Data.SamplingRate"))
-        if len(rates) != 1 or not float(rates[0]).is_integer():
-            raise ConfigError(
-                f"{self.path}: Data.SamplingRate = {rates.tolist()}; expected one whole number"
-            )
-        return int(rates[0])
-
     def _delay(self, n: int, n_receivers: int, n_emitters: int) -> NDArray[np.float64]:
         """Delay in samples. Shape: [measurements * emitters, receivers]."""
         shape = (n, n_receivers, n_emitters)
         if "Data.Delay" not in self.file:
             return np.zeros((n * n_emitters, n_receivers))
-        found = self._values("Data.Delay")
+        found = self.sofa.values("Data.Delay")
         if found.ndim == 2:
             found = found[:, :, None]
         try:
@@ -166,8 +134,8 @@ class _Reader:
 
     def _receivers(self, convention: str, n: int) -> tuple[NDArray[np.float64] | None, Channels]:
         """Where the channels are, and what they are as far as the file says."""
-        data = self._dataset("ReceiverPosition")
-        if self._text(data, "Type").lower() == "spherical harmonics":
+        data = self.sofa.dataset("ReceiverPosition")
+        if text(data, "Type").lower() == "spherical harmonics":
             return None, "sh"
         places_m = self._positions("ReceiverPosition", n)
         if convention in BINAURAL:
@@ -180,8 +148,8 @@ class _Reader:
     def _ambisonics(self) -> str:
         """Convention by the attributes that some writers add to Data.IR, or ""."""
         data = self.file["Data.IR"]
-        ordering = self._text(data, "ChannelOrdering").lower()
-        norm = self._text(data, "Normalization").lower()
+        ordering = text(data, "ChannelOrdering").lower()
+        norm = text(data, "Normalization").lower()
         if ordering == "fuma":
             return "fuma"
         return f"{ordering}-{norm}" if ordering == "acn" and norm in ("sn3d", "n3d") else ""
@@ -190,12 +158,12 @@ class _Reader:
         """Opposite corners of the room, where stated in metres and larger than nothing."""
         if "RoomCornerA" not in self.file or "RoomCornerB" not in self.file:
             return None
-        corners = [np.atleast_2d(self._values(f"RoomCorner{x}")) for x in "AB"]
+        corners = [np.atleast_2d(self.sofa.values(f"RoomCorner{x}")) for x in "AB"]
         if any(found.shape != (1, 3) for found in corners):
             return None
         for name in ("RoomCornerA", "RoomCornerB"):
-            units = self._text(self.file[name], "Units")
-            if units and not set(units.lower().replace(",", " ").split()) <= _METRE:
+            units = text(self.file[name], "Units")
+            if units and not set(units.lower().replace(",", " ").split()) <= METRE:
                 return None
         low, high = np.minimum(*corners)[0], np.maximum(*corners)[0]
         if not np.abs([low, high]).max() <= FARTHEST_M or np.min(high - low) <= 0:
@@ -213,8 +181,8 @@ class _Reader:
 
     def _positions(self, name: str, n: int | None) -> NDArray[np.float64]:
         """Cartesian metres. Shape: [rows, 3], with `n` rows where given."""
-        data = self._dataset(name)
-        values = self._values(name)
+        data = self.sofa.dataset(name)
+        values = self.sofa.values(name)
         if values.ndim == 3:  # receivers and emitters may move with the measurement
             if values.shape[2] > 1 and not (values == values[:, :, :1]).all():
                 raise ConfigError(f"{self.path}: {name} moves between measurements; not supported")
@@ -225,44 +193,22 @@ class _Reader:
             values = np.repeat(values, n, axis=0)
         if n is not None and len(values) != n:
             raise ConfigError(f"{self.path}: {name} has {len(values)} rows; expected {n}")
-        kind = self._text(data, "Type").lower()
-        return self._cartesian(name, values, kind, self._text(data, "Units"))
-
-    def _cartesian(
-        self, name: str, values: NDArray[np.float64], kind: str, units: str
-    ) -> NDArray[np.float64]:
-        if not values.any():
-            return values
-        words = units.lower().replace(",", " ").split()
-        if kind == "cartesian" and words and set(words) <= _METRE:
-            return values
-        angles = len(words) == 3 and set(words[:2]) <= _DEGREE and words[2] in _METRE
-        if kind == "spherical" and angles:
-            azimuth, elevation = np.radians(values[:, 0]), np.radians(values[:, 1])
-            unit = (
-                np.cos(azimuth) * np.cos(elevation),
-                np.sin(azimuth) * np.cos(elevation),
-                np.sin(elevation),
-            )
-            return np.asarray(values[:, 2:] * np.stack(unit, axis=1))
-        raise ConfigError(
-            f"{self.path}: {name} is {kind or 'of no type'} in {units or 'no unit'}; expected "
-            f"cartesian in metre, or spherical in degree, degree, metre"
-        )
+        kind = text(data, "Type").lower()
+        return self.sofa.metres(name, values, kind, text(data, "Units"))
 
     def _frame(self, who: str, n: int) -> NDArray[np.float64]:
         """Matrix of front, left and up per measurement, from View and Up. Shape: [n, 3, 3]."""
         if f"{who}View" not in self.file:
             return np.broadcast_to(np.eye(3), (n, 3, 3)).copy()
         view = self.file[f"{who}View"]
-        kind = self._text(view, "Type").lower() or "cartesian"
+        kind = text(view, "Type").lower() or "cartesian"
         axes = []
         for name, default in ((f"{who}View", (1.0, 0.0, 0.0)), (f"{who}Up", (0.0, 0.0, 1.0))):
             data = self.file.get(name)
-            values = np.atleast_2d(np.array(default) if data is None else self._values(name))
-            own = kind if data is None else (self._text(data, "Type").lower() or kind)
+            values = np.atleast_2d(np.array(default) if data is None else self.sofa.values(name))
+            own = kind if data is None else (text(data, "Type").lower() or kind)
             if own == "spherical" and data is not None:
-                values = self._cartesian(name, values, own, "degree, degree, metre")
+                values = self.sofa.metres(name, values, own, "degree, degree, metre")
             if values.ndim != 2 or values.shape[1] != 3 or len(values) not in (1, n):
                 raise ConfigError(
                     f"{self.path}: {name} has shape {values.shape}; expected [{n}, 3]"
@@ -280,28 +226,3 @@ class _Reader:
         if not np.isfinite(front).all() or not np.isfinite(left).all():
             raise ConfigError(f"{self.path}: {who}View and {who}Up span no frame")
         return np.stack([front, left, np.cross(front, left)], axis=2)
-
-    def _dataset(self, name: str) -> Any:
-        if name not in self.file:
-            raise ConfigError(f"{self.path}: has no {name}; it cannot be used as a room")
-        data = self.file[name]
-        if not hasattr(data, "dtype"):
-            raise ConfigError(f"{self.path}: {name} is a group; expected an array of numbers")
-        return data
-
-    def _values(self, name: str) -> NDArray[np.float64]:
-        """All numbers of a variable."""
-        data = self._dataset(name)
-        if data.dtype.kind not in "fiu":
-            raise ConfigError(f"{self.path}: {name} holds {data.dtype}; expected real numbers")
-        return np.asarray(data[...], dtype=np.float64)
-
-    def _text(self, at: Any, name: str) -> str:
-        """A text attribute, "" where there is none; old files hold Latin-1."""
-        value = at.attrs.get(name, "")
-        if isinstance(value, bytes):
-            return value.decode("utf-8", errors="replace").strip()
-        if not isinstance(value, str):
-            return ""
-        # h5py gives bytes that are no UTF-8 as lone surrogates, which nothing can write.
-        return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace").strip()

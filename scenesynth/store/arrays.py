@@ -119,15 +119,30 @@ def encode_scene(audio: NDArray[np.float32], array: StoredArray, info: DatasetIn
     Raises:
         ValueError: another number of rows, too long, or samples that are not finite.
     """
+    stored, gain, peak = stored_samples(audio, array, info)
+    codec = CODECS[info.codec]
+    chunks = tuple(_compress(_window(stored, n, info), codec) for n in range(info.n_chunks))
+    return EncodedScene(chunks=chunks, gain=float(gain), peak=float(peak))
+
+
+def stored_samples(
+    audio: NDArray[np.float32], array: StoredArray, info: DatasetInfo
+) -> tuple[NDArray[Any], np.float32, np.float32]:
+    """Samples of a scene as they are stored, with its gain and its peak.
+
+    Args:
+        audio: Shape [rows, samples], at most `info.max_samples` long.
+
+    Raises:
+        ValueError: another number of rows, too long, or samples that are not finite.
+    """
     _check_audio(audio, array, info)
     codec = CODECS[info.codec]
     peak = _peak(audio)
     if not np.isfinite(peak):
         raise ValueError(f"{_what(array)}: the audio holds samples that are not finite")
     gain = peak if codec.dtype == "int16" else np.float32(peak > 0)
-    stored = quantise(audio, gain, codec)
-    chunks = tuple(_compress(_window(stored, n, info), codec) for n in range(info.n_chunks))
-    return EncodedScene(chunks=chunks, gain=float(gain), peak=float(peak))
+    return quantise(audio, gain, codec), gain, peak
 
 
 def quantise(audio: NDArray[np.float32], gain: np.float32, codec: Codec) -> NDArray[Any]:

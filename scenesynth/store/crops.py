@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -41,6 +41,77 @@ KNOWN_LABELS: Final = 64
 """Shards whose files stay open, whose facts are kept, and whose events are."""
 
 
+class Cut(Protocol):
+    """A crop once it has been read."""
+
+    @property
+    def id(self) -> str:
+        """Name of its scene."""
+
+    @property
+    def start(self) -> int:
+        """Sample of the scene at which it begins."""
+
+    @property
+    def valid(self) -> int:
+        """Samples that belong to the scene, from the first."""
+
+    @property
+    def gain(self) -> float:
+        """Gain of its scene."""
+
+    def column(self, name: str) -> float:
+        """Value of a column; NaN for null."""
+
+
+class Reader(Protocol):
+    """Gives crops of scenes. Small, and picklable."""
+
+    def take(
+        self,
+        index: NDArray[np.int64],
+        unit: NDArray[np.float64],
+        out: Sequence[NDArray[Any]],
+    ) -> Sequence[Cut]:
+        """Crops of scenes.
+
+        Args:
+            index: numbers of the scenes.
+            unit: in [0, 1), places each crop.
+            out: what each is written to, zeros after its samples. Shape: [channels, samples].
+        """
+
+    def targets(self, crop: Any) -> Arrays:
+        """Targets of a crop that this reader has taken."""
+
+
+class Contents(Protocol):
+    """What scenes crops are taken from, and who reads them."""
+
+    @property
+    def place(self) -> object:
+        """Where they are, for people."""
+
+    @property
+    def info(self) -> DatasetInfo:
+        """The dataset."""
+
+    @property
+    def format(self) -> StoredFormat:
+        """Which of its formats."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of the scenes table that are asked for."""
+
+    @property
+    def targets(self) -> TargetMaker | None:
+        """What makes the targets."""
+
+    def reader(self) -> Reader:
+        """Who reads crops."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """What crops are taken from.
@@ -55,6 +126,10 @@ class Source:
     format: StoredFormat
     columns: tuple[str, ...]
     targets: TargetMaker | None
+
+    def reader(self) -> CropReader:
+        """What reads them."""
+        return CropReader(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,49 +189,25 @@ class CropReader:
     def __reduce__(self) -> tuple[Any, ...]:
         return (CropReader, (self.source,))
 
-    def prepare(self, indices: Sequence[int]) -> None:
-        """Learn what has to be known of the shards of some scenes, several at a time if remote.
-
-        Raises:
-            CorruptShardError: one is missing or damaged.
-        """
-        if isinstance(self.source.place, LocalPlace):
-            return
-        shards = sorted({index // self.source.info.shard_scenes for index in indices})
-        with ThreadPoolExecutor(PARALLEL_READS) as pool:
-            list(pool.map(self._shard, shards))
-            if self.source.targets is not None:
-                list(pool.map(self._labels, shards))
-
-    def place(self, index: int, unit: float, n_samples: int) -> Crop:
-        """The crop of `n_samples` that a number in [0, 1) places in a scene.
-
-        It begins anywhere with equal chance, or on any frame where there are targets, and ends
-        within the scene, or begins with it where the scene is shorter.
-
-        Raises:
-            CorruptShardError: the shard is missing or damaged.
-        """
-        info = self.source.info
-        shard = self._shard(index // info.shard_scenes)
-        row = index - shard.commit.first
-        length = int(shard.n_samples[row])
-        targets = self.source.targets
-        step = 1 if targets is None else targets.hop_samples
-        start = int(unit * (max(length - n_samples, 0) // step + 1)) * step
-        return Crop(shard=shard, row=row, start=start, valid=min(n_samples, length - start))
-
-    def read(self, crops: Sequence[Crop], out: Sequence[NDArray[Any]]) -> None:
-        """Read crops.
-
-        Args:
-            out: what each is written to; zeros follow its samples. Shape: [channels, samples].
+    def take(
+        self,
+        index: NDArray[np.int64],
+        unit: NDArray[np.float64],
+        out: Sequence[NDArray[Any]],
+    ) -> list[Crop]:
+        """Crops of scenes; see `Reader`.
 
         Raises:
             CorruptShardError: a shard is missing or damaged.
         """
+        self._prepare(index)
+        crops = [
+            self._place(int(n), float(u), samples.shape[-1])
+            for n, u, samples in zip(index, unit, out, strict=True)
+        ]
         for crop, data, samples in zip(crops, self._chunks(crops), out, strict=True):
             self._cut(crop, data, samples)
+        return crops
 
     def targets(self, crop: Crop) -> Arrays:
         """Targets of a crop.
@@ -168,6 +219,25 @@ class CropReader:
         assert maker is not None
         n_samples = int(crop.shard.n_samples[crop.row])
         return maker.of_crop(self._labels(crop.shard.commit.shard)(crop.row), n_samples, crop.start)
+
+    def _prepare(self, index: NDArray[np.int64]) -> None:
+        """Learn what has to be known of the shards of some scenes, several at a time if remote."""
+        if isinstance(self.source.place, LocalPlace):
+            return
+        shards = np.unique(index // self.source.info.shard_scenes).tolist()
+        with ThreadPoolExecutor(PARALLEL_READS) as pool:
+            list(pool.map(self._shard, shards))
+            if self.source.targets is not None:
+                list(pool.map(self._labels, shards))
+
+    def _place(self, index: int, unit: float, n_samples: int) -> Crop:
+        """The crop of `n_samples` that a number in [0, 1) places in a scene."""
+        info = self.source.info
+        shard = self._shard(index // info.shard_scenes)
+        row = index - shard.commit.first
+        length = int(shard.n_samples[row])
+        start = crop_start(unit, length, n_samples, self.source.targets)
+        return Crop(shard=shard, row=row, start=start, valid=min(n_samples, length - start))
 
     def _chunks(self, crops: Sequence[Crop]) -> Iterator[list[Bytes]]:
         """Bytes of the chunks of each crop; they hold until those of the next are taken."""
@@ -294,6 +364,16 @@ class CropReader:
                 f"verify {place} --deep --repair, then the `scenesynth render` command of this "
                 f"dataset; to go on without damaged shards: skip_bad"
             ) from error
+
+
+def crop_start(unit: float, length: int, n_samples: int, targets: TargetMaker | None) -> int:
+    """Where a number in [0, 1) has a crop of `n_samples` begin in a scene of `length`.
+
+    Anywhere with equal chance, or on any frame where there are targets, so that the crop ends
+    within the scene; at its beginning where the scene is shorter.
+    """
+    step = 1 if targets is None else targets.hop_samples
+    return int(unit * (max(length - n_samples, 0) // step + 1)) * step
 
 
 class OpenFiles:

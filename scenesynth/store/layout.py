@@ -28,6 +28,7 @@ from scenesynth.store.schema import SCHEMA_VERSION, STEM_KINDS
 DATASET_FILE: Final = "dataset.json"
 ZARR_GROUP: Final = "data.zarr"
 COMMITS: Final = "commits"
+FIRST_LABELS: Final = "1"
 FAILURES: Final = "failures"
 CHUNK_S: Final = 2.0
 """Length of an inner chunk: shorter ones slow whole clips down, longer ones slow crops down."""
@@ -150,6 +151,7 @@ class DatasetInfo:
         on_error: what becomes of a scene whose content cannot be used.
         backend: where responses and convolutions are computed ("cpu").
         render: version of the renderer.
+        labels: version of the rows of the tables.
         packages: versions of the packages that decide bytes.
         cpu: instruction set level that compiled kernels were made for.
         corpora: digest, licences and size of each corpus, by name.
@@ -176,6 +178,7 @@ class DatasetInfo:
     classes: tuple[str, ...]
     stems: StoredStems | None = None
     came_from: Mapping[str, Any] | None = None
+    labels: str = FIRST_LABELS
 
     def __post_init__(self) -> None:
         for name in ("sample_rate", "max_samples", "shard_scenes"):
@@ -211,10 +214,15 @@ class DatasetInfo:
         return -(-self.max_samples // self.chunk_samples)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, with the schema version; no word of stems or an origin if there is none."""
+        """Plain data, with the schema version; no word of stems or an origin if there is none.
+
+        Nor of the first version of labels, which had no number.
+        """
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         plain["formats"] = [to_plain(f) for f in self.formats]
         del plain["stems"], plain["came_from"]
+        if self.labels == FIRST_LABELS:
+            del plain["labels"]
         if self.stems is not None:
             plain["stems"] = to_plain(self.stems)
         if self.came_from is not None:
@@ -231,7 +239,7 @@ class DatasetInfo:
             StoreError: unknown or missing keys, or values that make no dataset.
         """
         known = {f.name for f in fields(cls)} | {"schema"}
-        if odd := sorted((known ^ set(data)) - {"stems", "came_from"}):
+        if odd := sorted((known ^ set(data)) - {"stems", "came_from", "labels"}):
             raise StoreError(f"{path}: unknown or missing key {odd[0]!r}; this is not a dataset")
         plain = {key: value for key, value in data.items() if key != "schema"}
         plain["formats"] = tuple(from_plain(StoredFormat, f, "formats") for f in plain["formats"])

@@ -156,7 +156,9 @@ class LocalPlace:
         """What to tell of an error in writing that no retry mends; None for one that may pass."""
         if (why := PERMANENT_ERRNOS.get(error.errno or 0)) is None:
             return None
-        where = error.filename2 or error.filename or self.path
+        where = Path(error.filename2 or error.filename or self.path)
+        if is_temporary(where.name):  # it is gone by now
+            where = where.parent
         return RefusedError(str(where), "write", why, _remedy(error.errno))
 
     def open_array(self, key: str) -> Any:

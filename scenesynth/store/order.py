@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,6 +92,17 @@ class Rules:
     shuffle: bool
     weights: tuple[float, ...] | None
     drop_last: bool
+
+
+class Finder(Protocol):
+    """Knows the batches of every epoch."""
+
+    @property
+    def n_batches(self) -> int | None:
+        """Batches of an epoch; None where that is not known yet."""
+
+    def find(self, epoch: int, step: int) -> Picks | Missing:
+        """A batch, or why there is none."""
 
 
 class Order:

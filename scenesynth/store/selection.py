@@ -125,16 +125,15 @@ class Selection:
         return f"{dataset.place}: no scene matches {', '.join(asked)}; {has}"
 
 
-def column_kind(dataset: Dataset, name: str, what: str) -> pa.DataType:
+def column_kind(schema: pa.Schema, name: str, what: str, place: object) -> pa.DataType:
     """Type of a column of the scenes table that holds one value a scene.
 
     Raises:
         ConfigError: there is none of that name, or it holds lists.
     """
-    schema = dataset.schema("scenes")
     if name not in schema.names:
         raise ConfigError(
-            f"{what}: {dataset.place} has no column {name!r}{did_you_mean(name, schema.names)}; "
+            f"{what}: {place} has no column {name!r}{did_you_mean(name, schema.names)}; "
             f"columns of the scenes table: {', '.join(schema.names)}"
         )
     kind = schema.field(name).type
@@ -143,19 +142,22 @@ def column_kind(dataset: Dataset, name: str, what: str) -> pa.DataType:
     return kind
 
 
-def check_number(dataset: Dataset, name: str, what: str) -> None:
+def check_number(schema: pa.Schema, name: str, what: str, place: object) -> None:
     """Check that a column of the scenes table holds one number a scene.
+
+    Args:
+        what, place: what asks for it, and of what; for the error.
 
     Raises:
         ConfigError: it does not.
     """
-    kind = column_kind(dataset, name, what)
+    kind = column_kind(schema, name, what, place)
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
         raise ConfigError(f"{what}: column {name!r} holds {kind}; it must hold numbers")
 
 
 def _check_filter(dataset: Dataset, name: str, wanted: Any) -> None:
-    kind = column_kind(dataset, name, "where")
+    kind = column_kind(dataset.schema("scenes"), name, "where", dataset.place)
     text = pa.types.is_string(kind)
     if isinstance(wanted, tuple) and (len(wanted) != 2 or text):
         raise ConfigError(

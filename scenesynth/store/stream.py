@@ -11,173 +11,37 @@ from __future__ import annotations
 
 import itertools
 import multiprocessing
-import os
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from typing import Any, Final
 
-import numpy as np
 import torch
 import xxhash
-from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from scenesynth.errors import ConfigError, StoreError
-from scenesynth.store.arrays import CODECS
-from scenesynth.store.crops import Crop, CropReader, Source
-from scenesynth.store.follow import Follower
-from scenesynth.store.objects import ObjectPlace
-from scenesynth.store.order import Indices, Member, Order, Picks, Rules, ranges
+from scenesynth.errors import ConfigError
+from scenesynth.store.batch import Batch as Batch
+from scenesynth.store.batch import BatchMaker
+from scenesynth.store.order import Finder, Order, Picks, Rules
+from scenesynth.store.part import Part
 from scenesynth.store.slots import Slots
-from scenesynth.store.targets import Arrays, stack
+from scenesynth.store.workers import (
+    Ahead,
+    Done,
+    Environment,
+    Jobs,
+    NotYet,
+    Sampler,
+    end_workers,
+    unchanged,
+)
 
 STATE_VERSION: Final = 1
 _PREFETCH: Final = 3
 _SLOTS_HERE: Final = 3
 """Batches that the user may hold before memory has to be taken anew."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
-    """Crops of some scenes. B of them, with C channels and N samples.
-
-    Attributes:
-        audio: int16 [B, C, N]; float32 of datasets with that codec.
-        gain: float32 [B].
-        valid: int64 [B], samples that belong to the scene, from the first; zeros follow.
-        dataset: int64 [B], which of the datasets.
-        index: int64 [B], number of the scene, the column `index`.
-        start: int64 [B], sample of the scene at which the crop begins.
-        ids: names of the scenes.
-        columns: float32 [B] for each column asked for; NaN for null.
-        targets: see `scenesynth.store.targets`.
-        step: counted from the beginning of the epoch.
-        full_scale: what `audio` is divided by.
-    """
-
-    audio: torch.Tensor
-    gain: torch.Tensor
-    valid: torch.Tensor
-    dataset: torch.Tensor
-    index: torch.Tensor
-    start: torch.Tensor
-    ids: tuple[str, ...]
-    columns: Mapping[str, torch.Tensor]
-    targets: Mapping[str, torch.Tensor]
-    epoch: int
-    step: int
-    full_scale: float
-
-    def waveform(self) -> torch.Tensor:
-        """Audio as float32 on its device: `audio / full_scale * gain`. Shape: [B, C, N]."""
-        return self.audio.float().div_(self.full_scale).mul_(self.gain[:, None, None])
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
-        """The same on another device."""
-        return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
-
-    def pin_memory(self) -> Batch:
-        """The same in page-locked memory."""
-        return self._each(lambda tensor: tensor.pin_memory())
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
-        changed: dict[str, Any] = {}
-        for item in fields(self):
-            value = getattr(self, item.name)
-            if isinstance(value, torch.Tensor):
-                changed[item.name] = change(value)
-            elif isinstance(value, Mapping):
-                changed[item.name] = {name: change(tensor) for name, tensor in value.items()}
-        return replace(self, **changed)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """One dataset of a stream.
-
-    Attributes:
-        identity: digest of its dataset.json.
-        shards: scenes that take part, by shard; None where they are still being rendered.
-        follower: where they are.
-        promised: above all scene numbers.
-    """
-
-    source: Source
-    identity: str
-    shards: tuple[Indices, ...] | None
-    follower: Follower | None
-    promised: int
-
-    def member(self, only: frozenset[int] | None = None) -> Member:
-        """What `Order` needs of it.
-
-        Args:
-            only: shards that there shall be.
-        """
-        if self.follower is not None:
-            return Member(shards=self.follower.shards, size=None, promised=self.promised)
-        shards = self._only(only)
-        size = sum(len(scenes) for scenes in shards)
-        return Member(shards=lambda: shards, size=size, promised=self.promised)
-
-    def state(self) -> dict[str, Any]:
-        """What of it decides the order, as plain data."""
-        plain: dict[str, Any] = {"identity": self.identity, "promised": self.promised}
-        if self.shards is not None:
-            plain |= {"shards": ranges(self._numbers()), "digest": self.digest(self.shards)}
-        return plain
-
-    def pinned(self, saved: Mapping[str, Any]) -> frozenset[int] | None:
-        """Shards to go on with in the epoch of a saved state; None for all.
-
-        Raises:
-            ConfigError: the state is of other data.
-        """
-        name = self.source.place
-        if saved["identity"] != self.identity:
-            raise ConfigError(f"{name}: the saved state is of another dataset")
-        if "digest" not in saved or self.shards is None:
-            if saved["promised"] != self.promised:
-                raise ConfigError(
-                    f"{name}: was to have {saved['promised']} scenes when the state was saved, now "
-                    f"{self.promised}; begin a new run"
-                )
-            return None
-        if saved["digest"] == self.digest(self.shards):
-            return None
-        then = frozenset(n for first, stop in saved["shards"] for n in range(first, stop))
-        if saved["digest"] != self.digest(self._only(then)):
-            raise ConfigError(
-                f"{name}: scenes that the saved state counts on are gone, or others have come "
-                f"among them (shards repaired or parked, scenes excluded, another split or "
-                f"filter); put them back, or begin a new run"
-            )
-        return then
-
-    def _only(self, numbers: frozenset[int] | None) -> tuple[Indices, ...]:
-        assert self.shards is not None
-        if numbers is None:
-            return self.shards
-        found = zip(self._numbers(), self.shards, strict=True)
-        return tuple(scenes for number, scenes in found if number in numbers)
-
-    def _numbers(self) -> list[int]:
-        assert self.shards is not None
-        size = self.source.info.shard_scenes
-        return [int(scenes[0]) // size for scenes in self.shards]
-
-    @staticmethod
-    def digest(shards: tuple[Indices, ...]) -> str:
-        """Digest of the scenes that take part."""
-        whole = xxhash.xxh3_128()
-        for scenes in shards:
-            whole.update(np.ascontiguousarray(scenes, "<i8").tobytes())
-        return str(whole.hexdigest())
 
 
 class Stream(IterableDataset):  # type: ignore[misc]
@@ -217,11 +81,11 @@ class Stream(IterableDataset):  # type: ignore[misc]
         self._position = (0, 0)
         self._order = self._order_of(None)
         self._pinned: tuple[int, list[frozenset[int] | None]] | None = None
-        self._pinned_order: Order | None = None
+        self._pinned_order: Finder | None = None
         self._make = BatchMaker(tuple(part.source for part in parts), n_samples)
         self._loader: list[DataLoader] = []
-        weakref.finalize(self, _end_workers, self._loader)
-        self._ahead: _Ahead | None = None
+        weakref.finalize(self, end_workers, self._loader)
+        self._ahead: Ahead | None = None
         self._slots: Slots | None = None
         self._handed_out = 0
         self._began: float | None = None
@@ -323,14 +187,15 @@ class Stream(IterableDataset):  # type: ignore[misc]
             self._pinned_order = self._order_of(pinned)
 
     def set_epoch(self, epoch: int) -> None:
-        """Go to the beginning of an epoch."""
-        self._ahead = None
-        self._position = (epoch, 0)
+        """Go to the beginning of an epoch, unless it is the one at hand."""
+        if epoch != self._position[0]:
+            self._ahead = None
+            self._position = (epoch, 0)
 
     def close(self) -> None:
         """End the workers; iterating again starts new ones."""
         self._ahead = None
-        _end_workers(self._loader)
+        end_workers(self._loader)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what is open or half worked out."""
@@ -366,7 +231,7 @@ class Stream(IterableDataset):  # type: ignore[misc]
     def _from_workers(self) -> Iterator[Batch]:
         """Batches that workers read ahead, also across the ends of epochs."""
         if self._ahead is None or self._ahead.position != self._position:
-            self._ahead = _Ahead(self._start(), self._begin())
+            self._ahead = Ahead(self._start(), self._begin())
         ahead, epoch = self._ahead, self._begin()[0]
         while (batch := self._next(ahead, epoch)) is not None:
             self._position = ahead.position = self._after(epoch, batch.step)
@@ -376,11 +241,11 @@ class Stream(IterableDataset):  # type: ignore[misc]
                 return
         ahead.position = self._begin()
 
-    def _next(self, ahead: _Ahead, epoch: int) -> Batch | None:
+    def _next(self, ahead: Ahead, epoch: int) -> Batch | None:
         """What the workers give next, if it is of this epoch."""
         while ahead.held is None:
             found = next(ahead.results, None)
-            if isinstance(found, _NotYet):
+            if isinstance(found, NotYet):
                 self._find(*ahead.position)
                 continue
             if isinstance(found, Exception):
@@ -406,9 +271,9 @@ class Stream(IterableDataset):  # type: ignore[misc]
         except BaseException:
             self._slots.reclaim()
             raise
-        return self._received(_Done(facts, slot, None))
+        return self._received(Done(facts, slot, None))
 
-    def _received(self, done: _Done) -> Batch:
+    def _received(self, done: Done) -> Batch:
         """The batch of what was read."""
         audio = done.audio
         if done.slot is not None:
@@ -428,20 +293,20 @@ class Stream(IterableDataset):  # type: ignore[misc]
         """What workers give from here on; they are started if need be."""
         if not self._loader:
             context = multiprocessing.get_context("forkserver")
-            context.set_forkserver_preload([__name__])
+            context.set_forkserver_preload([type(self).__module__])
             self._slots = self._new_slots(_PREFETCH * self._workers + _SLOTS_HERE)
             self._slots.share()
             loader = DataLoader(
-                _Jobs(self._make, self._slots.memory),
+                Jobs(self._make, self._slots.memory),
                 batch_size=None,
-                sampler=_Sampler(self, self._slots),
+                sampler=Sampler(self._begin, self._peek, self._slots),
                 num_workers=self._workers,
-                collate_fn=_unchanged,
+                collate_fn=unchanged,
                 multiprocessing_context=context,
                 persistent_workers=True,
                 prefetch_factor=_PREFETCH,
                 generator=torch.Generator(),  # else it draws from the one of the training
-                worker_init_fn=_Environment(self._parts),
+                worker_init_fn=Environment([part.source.place for part in self._parts]),
             )
             self._loader.append(loader)
         return iter(self._loader[0])
@@ -475,7 +340,7 @@ class Stream(IterableDataset):  # type: ignore[misc]
         found = order.find(epoch, step)
         return found if isinstance(found, str) else found.of_rank(self._rank, self._world)
 
-    def _order_of(self, only: list[frozenset[int] | None] | None) -> Order:
+    def _order_of(self, only: list[frozenset[int] | None] | None) -> Finder:
         """Order of all scenes, or of those of some shards of each dataset."""
         shards = only or [None] * len(self._parts)
         pairs = zip(self._parts, shards, strict=True)
@@ -502,214 +367,3 @@ class Stream(IterableDataset):  # type: ignore[misc]
         plain = {item.name: getattr(self._rules, item.name) for item in fields(self._rules)}
         plain["weights"] = None if self._rules.weights is None else list(self._rules.weights)
         return {**plain, "crop_samples": self.n_samples}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """A batch without its samples, as plain arrays; see `Batch`."""
-
-    picks: Picks
-    gain: NDArray[np.float32]
-    valid: NDArray[np.int64]
-    start: NDArray[np.int64]
-    ids: tuple[str, ...]
-    columns: Arrays
-    targets: Arrays
-
-
-class BatchMaker:
-    """Reads batches; travels to workers, and opens nothing before the first one.
-
-    Attributes:
-        shape: of the samples of a scene.
-        dtype: of the samples.
-    """
-
-    def __init__(self, sources: tuple[Source, ...], n_samples: int) -> None:
-        self._readers = [CropReader(source) for source in sources]
-        self._n_samples = n_samples
-        first = sources[0]
-        self.shape = (first.format.n_channels, n_samples)
-        self._codec = CODECS[first.info.codec]
-        self.dtype = torch.int16 if self._codec.dtype == "int16" else torch.float32
-
-    def read(self, picks: Picks, audio: torch.Tensor) -> Facts:
-        """Read the samples of a batch into `audio`, and return what else there is of it.
-
-        Raises:
-            StoreError: a shard is missing or damaged, or the store refuses.
-        """
-        for number, reader in enumerate(self._readers):
-            reader.prepare(picks.index[picks.dataset == number].tolist())
-        places = zip(picks.dataset, picks.index, picks.unit, strict=True)
-        crops = [
-            self._readers[number].place(int(index), float(unit), self._n_samples)
-            for number, index, unit in places
-        ]
-        samples = audio.numpy()
-        for number, reader in enumerate(self._readers):
-            mine = np.flatnonzero(picks.dataset == number)
-            reader.read([crops[n] for n in mine], [samples[n] for n in mine])
-        return Facts(
-            picks=picks,
-            gain=np.array([crop.gain for crop in crops], np.float32),
-            valid=np.array([crop.valid for crop in crops], np.int64),
-            start=np.array([crop.start for crop in crops], np.int64),
-            ids=tuple(crop.id for crop in crops),
-            columns={
-                name: np.array([crop.column(name) for crop in crops], np.float32)
-                for name in self._readers[0].source.columns
-            },
-            targets=self._targets(picks, crops),
-        )
-
-    def batch(self, facts: Facts, audio: torch.Tensor) -> Batch:
-        """The batch of what was read."""
-        return Batch(
-            audio=audio,
-            gain=torch.from_numpy(facts.gain),
-            valid=torch.from_numpy(facts.valid),
-            dataset=torch.from_numpy(facts.picks.dataset.copy()),
-            index=torch.from_numpy(facts.picks.index.copy()),
-            start=torch.from_numpy(facts.start),
-            ids=facts.ids,
-            columns=_tensors(facts.columns),
-            targets=_tensors(facts.targets),
-            epoch=facts.picks.epoch,
-            step=facts.picks.step,
-            full_scale=self._codec.full_scale,
-        )
-
-    def empty(self, scenes: int, *, shared: bool) -> torch.Tensor:
-        """Fresh memory for the samples of some scenes."""
-        audio = torch.empty((scenes, *self.shape), dtype=self.dtype)
-        return audio.share_memory_() if shared else audio
-
-    def _targets(self, picks: Picks, crops: list[Crop]) -> Arrays:
-        if self._readers[0].source.targets is None:
-            return {}
-        pairs = zip(picks.dataset, crops, strict=True)
-        return stack([self._readers[number].targets(crop) for number, crop in pairs])
-
-
-class _NotYet:
-    """In place of a batch: it has yet to be rendered."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """What a worker is to read, and into which slot; None for fresh memory."""
-
-    picks: Picks
-    slot: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Done:
-    """What a worker has read: into a slot, or into memory that comes along."""
-
-    facts: Facts
-    slot: int | None
-    audio: torch.Tensor | None
-
-
-@dataclass(slots=True)
-class _Ahead:
-    """What workers have read ahead.
-
-    Attributes:
-        results: batches, markers and errors, as they come.
-        position: of the next batch.
-        held: a batch that is the next epoch's.
-    """
-
-    results: Iterator[Any]
-    position: tuple[int, int]
-    held: Batch | None = None
-
-
-class _Sampler:
-    """What workers are to read, from the position of a stream on and without end.
-
-    It holds the stream weakly, which would otherwise live until its own workers end.
-    """
-
-    def __init__(self, stream: Stream, slots: Slots) -> None:
-        self._stream = weakref.ref(stream)
-        self._slots = slots
-
-    def __iter__(self) -> Iterator[_Job | _NotYet]:
-        # A loader comes here after its workers have done with what they were at.
-        self._slots.reclaim()
-        epoch, step = self._of_stream()._begin()
-        while True:
-            found = self._of_stream()._peek(epoch, step)
-            if isinstance(found, Picks):
-                yield _Job(found, self._slots.take())
-                step += 1
-            elif found == "not yet":
-                yield _NotYet()
-            elif step == 0:
-                return
-            else:
-                epoch, step = epoch + 1, 0
-
-    def _of_stream(self) -> Stream:
-        stream = self._stream()
-        assert stream is not None
-        return stream
-
-
-class _Jobs(Dataset):  # type: ignore[misc]
-    """Does jobs, in a worker. Errors come back as they are."""
-
-    def __init__(self, make: BatchMaker, memory: torch.Tensor) -> None:
-        self._make = make
-        self._memory = memory
-
-    def __getitem__(self, job: _Job | _NotYet) -> _Done | _NotYet | Exception:
-        if isinstance(job, _NotYet):
-            return job
-        scenes = len(job.picks.index)
-        try:
-            if job.slot is not None:
-                facts = self._make.read(job.picks, self._memory[job.slot, :scenes])
-                return _Done(facts, job.slot, None)
-            audio = self._make.empty(scenes, shared=True)
-            return _Done(self._make.read(job.picks, audio), None, audio)
-        except (StoreError, OSError) as error:
-            return error
-
-
-class _Environment:
-    """Tells a worker how to reach object stores.
-
-    The server that workers are forked from has the environment of when it was started.
-    """
-
-    def __init__(self, parts: tuple[Part, ...]) -> None:
-        places = [part.source.place for part in parts]
-        found = [place.settings() for place in places if isinstance(place, ObjectPlace)]
-        self._settings = dict(item for settings in found for item in settings)
-
-    def __call__(self, worker: int) -> None:
-        os.environ.update(self._settings)
-
-
-def _end_workers(loaders: list[DataLoader]) -> None:
-    """End workers in good order.
-
-    Left to the garbage collector, their queues may go first, and each is waited for in vain.
-    """
-    for loader in loaders:
-        if loader._iterator is not None:
-            loader._iterator._shutdown_workers()
-    loaders.clear()
-
-
-def _unchanged(found: Any) -> Any:
-    return found
-
-
-def _tensors(arrays: Arrays) -> dict[str, torch.Tensor]:
-    return {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in arrays.items()}

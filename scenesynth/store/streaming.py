@@ -15,13 +15,14 @@ from scenesynth.store.crops import Source
 from scenesynth.store.follow import FOLLOW_TIMEOUT_S, Follower, OnWait, log_waiting
 from scenesynth.store.layout import DATASET_FILE, StoredFormat
 from scenesynth.store.order import Rules
+from scenesynth.store.part import Part
 from scenesynth.store.places import Address
 from scenesynth.store.reader import Dataset, open_dataset
 from scenesynth.store.selection import Selection, SkipBad, check_number
 from scenesynth.store.targets import FrameTargets, TargetMaker
 
 if TYPE_CHECKING:
-    from scenesynth.store.stream import Part, Stream
+    from scenesynth.store.stream import Stream
 
 Given = Dataset | Address
 GROUP: int = 32
@@ -96,8 +97,8 @@ def stream(
         raise ConfigError(
             "stream needs torch, which is missing; install it: pip install 'scenesynth[torch]'"
         ) from None
-    _check_numbers(batch=batch, world=world, group=group)
-    _check_ranks(batch, rank, world, drop_last=drop_last)
+    check_numbers(batch=batch, world=world, group=group)
+    check_ranks(batch, rank, world, drop_last=drop_last)
     opened = _opened(datasets)
     _check_follow(opened, follow=follow, skip_bad=skip_bad)
     rules = Rules(
@@ -109,7 +110,8 @@ def stream(
         drop_last=drop_last,
     )
     formats = _formats(opened, format)
-    n_samples = _crop_samples(opened, crop_s)
+    longest = max(ds.info.max_samples for ds in opened)
+    n_samples = crop_samples(longest, opened[0].sample_rate, crop_s)
     classes = _classes(opened, targets)
     selection = Selection(split=split, where=where, skip_bad=skip_bad)
     parts = tuple(
@@ -151,11 +153,9 @@ def _part(
     targets: TargetMaker | None,
     follower: Follower | None,
 ) -> Part:
-    from scenesynth.store.stream import Part
-
     selection.check(dataset)
     for name in columns:
-        check_number(dataset, name, "columns")
+        check_number(dataset.schema("scenes"), name, "columns", dataset.place)
     return Part(
         source=Source(
             place=dataset.place, info=dataset.info, format=fmt, columns=columns, targets=targets
@@ -174,13 +174,15 @@ def _opened(datasets: Given | Sequence[Given]) -> list[Dataset]:
     return [given if isinstance(given, Dataset) else open_dataset(given) for given in several]
 
 
-def _check_numbers(**values: int) -> None:
+def check_numbers(**values: int) -> None:
+    """Raise ConfigError where a count is below 1."""
     for name, value in values.items():
         if value < 1:
             raise ConfigError(f"{name} = {value}; must be at least 1")
 
 
-def _check_ranks(batch: int, rank: int, world: int, *, drop_last: bool) -> None:
+def check_ranks(batch: int, rank: int, world: int, *, drop_last: bool = True) -> None:
+    """Raise ConfigError where ranks cannot have equal parts of every batch."""
     if not 0 <= rank < world:
         raise ConfigError(f"rank = {rank}; must be from 0 to {world - 1} in a world of {world}")
     if batch % world:
@@ -249,16 +251,20 @@ def _formats(opened: Sequence[Dataset], wanted: str | None) -> list[StoredFormat
     return found
 
 
-def _crop_samples(opened: Sequence[Dataset], crop_s: float | None) -> int:
-    longest = max(ds.info.max_samples for ds in opened)
+def crop_samples(longest: int, sample_rate: int, crop_s: float | None) -> int:
+    """Length of crops of scenes of at most `longest` samples; None for whole scenes.
+
+    Raises:
+        ConfigError: less than a sample, or longer than any scene.
+    """
     if crop_s is None:
         return longest
-    rate = opened[0].sample_rate
-    if not crop_s * rate >= 1:
+    if not crop_s * sample_rate >= 1:
         raise ConfigError(f"crop_s = {crop_s}; must be at least a sample, or None for whole scenes")
-    if (n_samples := round(crop_s * rate)) > longest:
+    if (n_samples := round(crop_s * sample_rate)) > longest:
         raise ConfigError(
-            f"crop_s = {crop_s:g}: longer than any scene; the longest has {longest / rate:g} s"
+            f"crop_s = {crop_s:g}: longer than any scene; the longest has "
+            f"{longest / sample_rate:g} s"
         )
     return n_samples
 

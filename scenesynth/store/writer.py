@@ -157,7 +157,7 @@ class ShardWriter:
             raise ValueError(f"sample_rate = {scene.sample_rate}; must be {self.info.sample_rate}")
         if missing := {*self.info.format_names} - {*scene.audio_by_format, *scene.encoded}:
             raise ValueError(f"scene {index} lacks the formats {', '.join(sorted(missing))}")
-        row = {**scene.row, "index": index, "status": STATUS_OK}
+        row, events = numbered(scene, index)
         for array in self.info.arrays:
             encoded = scene.encoded.get(array.name)
             if encoded is None:
@@ -166,10 +166,7 @@ class ShardWriter:
         self._rows.append(row)
         self.copied += len(scene.encoded) == len(self.info.arrays)
         self._n_samples += row["n_samples"]
-        self._events += [
-            {**event, "scene": row["id"], "index": index, "event": number}
-            for number, event in enumerate(scene.events)
-        ]
+        self._events += events
 
     def add_skipped(self, row: Mapping[str, Any]) -> None:
         """Put silence with the status "skipped" in the place of the next scene."""
@@ -275,6 +272,16 @@ class ShardWriter:
                 f"({error}); no commit names it, so it is safe to delete: "
                 f"{self.place.removal([key])}, then give the same command again"
             ) from None
+
+
+def numbered(scene: Scene, index: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Row and events of a scene as the tables of a dataset have them, but for gain and peak."""
+    row = {**scene.row, "index": index, "status": STATUS_OK}
+    events = [
+        {**event, "scene": row["id"], "index": index, "event": number}
+        for number, event in enumerate(scene.events)
+    ]
+    return row, events
 
 
 def _check_table(data: bytes, schema: pa.Schema) -> None:

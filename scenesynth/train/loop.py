@@ -121,11 +121,13 @@ class _Session:
         self._window_flops = flops(config.model).training if config.peak_tflops else 0
         self._guard = Guard(run, processes.rank)
         self._looked: list[tuple[float, float]] = []
-        self._meter = Meter()
 
     def go_on(self, drain: Drain, profile: int) -> Outcome:
         """Make the steps that are left."""
         config = self._config
+        if self._step < config.steps:
+            self._feed.fetch()  # starts the processes that read, which counts for no step
+        self._meter = Meter()
         with profiled(self._run, profile if self._processes.first else 0) as stepped:
             while self._step < config.steps:
                 batch, waited_s = self._feed.take()
