@@ -29,6 +29,10 @@ class PlacementError(ContentError):
     """A constraint on positions or times that bounded search could not satisfy."""
 
 
+class TrainingError(RuntimeError):
+    """A run of the trainer that cannot go on: its numbers are not finite any more."""
+
+
 class StoreError(RuntimeError):
     """A dataset that cannot be created, read or extended as asked."""
 

@@ -1,4 +1,7 @@
-"""YAML read strictly: no key twice (YAML would silently take the last one), no hostile anchors."""
+"""YAML read strictly: no key twice (YAML would silently take the last one), no hostile anchors.
+
+`set_field` changes one value of what was read, as `--set a.b=v` asks.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from typing import Any, Final
 import yaml
 
 from scenesynth.errors import ConfigError
+from scenesynth.records import did_you_mean
 
 MAX_VALUES: Final = 100_000
 """Values of a file, its anchors written out; a few lines of nested anchors can hold billions."""
@@ -41,6 +45,34 @@ def parse_yaml(text: str, where: str) -> Any:
         return _load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{where}: {_where(error)}") from None
+
+
+def set_field(plain: dict[str, Any], field: str, text: str, where: str, whole: str) -> None:
+    """Set a field of plain data in place.
+
+    Args:
+        field: names with dots between; lists are entered by number or by the `name` of an item.
+        text: the value, as YAML.
+        where: how errors begin.
+        whole: what the plain data is, such as "the recipe".
+
+    Raises:
+        ConfigError: not YAML, or no such place.
+    """
+    value = parse_yaml(text, where)
+    parts = field.split(".")
+    if not all(parts):
+        raise ConfigError(f"{where}: a field is written as names with dots between, such as a.b")
+    at: Any = plain
+    for n, part in enumerate(parts[:-1]):
+        at = _enter(at, part, f"{where}: {'.'.join(parts[:n]) or whole}")
+    last = parts[-1]
+    if isinstance(at, list):
+        at[_item(at, last, where)] = value
+    elif isinstance(at, dict):
+        at[last] = value
+    else:
+        raise ConfigError(f"{where}: {'.'.join(parts[:-1])} is {at!r}, which has no fields")
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -105,3 +137,27 @@ def _where(error: yaml.YAMLError) -> str:
         mark = error.problem_mark
         return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
     return f"not valid YAML ({error})"
+
+
+def _enter(at: Any, part: str, where: str) -> Any:
+    if isinstance(at, list):
+        return at[_item(at, part, where)]
+    if not isinstance(at, dict):
+        raise ConfigError(f"{where} is {at!r}, which has no field {part}")
+    if at.get(part) is None:
+        at[part] = {}
+    return at[part]
+
+
+def _item(items: list[Any], part: str, where: str) -> int:
+    """Place of a list's item by number or by its `name`."""
+    names = [item.get("name") if isinstance(item, dict) else None for item in items]
+    if part in names:
+        return names.index(part)
+    if part.isdigit() and int(part) < len(items):
+        return int(part)
+    named = [str(name) for name in names if name is not None]
+    raise ConfigError(
+        f"{where}: no item {part!r}{did_you_mean(part, named)}; "
+        f"it has {', '.join(named) or f'items 0 to {len(items) - 1}'}"
+    )

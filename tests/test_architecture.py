@@ -111,6 +111,7 @@ def told_by(program: str) -> str:
         "import scenesynth.cli",
         "from scenesynth.cli import main\nmain(['--help'], standalone_mode=False)",
         "from scenesynth.cli import main\nmain(['render', '--help'], standalone_mode=False)",
+        "from scenesynth.cli import main\nmain(['train', '--help'], standalone_mode=False)",
     ],
 )
 def test_help_needs_no_heavy_package(statement: str) -> None:

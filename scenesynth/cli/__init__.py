@@ -12,6 +12,7 @@ from scenesynth.cli.app import Commands
 from scenesynth.cli.bench import bench
 from scenesynth.cli.corpus import corpus
 from scenesynth.cli.exclude import exclude
+from scenesynth.cli.export import export
 from scenesynth.cli.finalize import finalize
 from scenesynth.cli.hrtf import hrtf
 from scenesynth.cli.merge import merge
@@ -19,6 +20,7 @@ from scenesynth.cli.preview import preview
 from scenesynth.cli.recipe import recipe
 from scenesynth.cli.render import render
 from scenesynth.cli.rooms import rooms
+from scenesynth.cli.train import train
 from scenesynth.cli.verify import verify
 
 
@@ -64,5 +66,6 @@ def main() -> None:
 for _command in (
     *(render, preview, corpus, recipe, rooms, hrtf, bench),
     *(verify, exclude, finalize, merge),
+    *(train, export),
 ):
     main.add_command(_command)

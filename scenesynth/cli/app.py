@@ -12,7 +12,13 @@ from typing import Any, TypeVar
 import click
 
 from scenesynth.data import cache_root
-from scenesynth.errors import ConfigError, ContentError, CorruptShardError, StoreError
+from scenesynth.errors import (
+    ConfigError,
+    ContentError,
+    CorruptShardError,
+    StoreError,
+    TrainingError,
+)
 
 DONE, FAILED, USAGE, DRAINED = 0, 1, 2, 75
 
@@ -28,7 +34,7 @@ class Commands(click.Group):
         """Run the command; an expected error ends it without a traceback."""
         try:
             return super().invoke(ctx)
-        except (ConfigError, StoreError, ContentError, OSError) as error:
+        except (ConfigError, StoreError, ContentError, TrainingError, OSError) as error:
             if os.environ.get("SCENESYNTH_DEBUG") or _is_broken_pipe(error):
                 raise
             click.echo(f"error: {_message(error)}", err=True)

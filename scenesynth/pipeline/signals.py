@@ -61,7 +61,9 @@ class Drain:
 
 
 @contextmanager
-def draining(tell: Callable[[str], None], grace_s: float = GRACE_S) -> Iterator[Drain]:
+def draining(
+    tell: Callable[[str], None], grace_s: float = GRACE_S, work: str = "the shards under way"
+) -> Iterator[Drain]:
     """Take the signals that end a run, and give their handlers back on leaving.
 
     The first one sets `requested`; the second, or `grace_s` after SIGTERM or SIGUSR1, raises
@@ -79,10 +81,10 @@ def draining(tell: Callable[[str], None], grace_s: float = GRACE_S) -> Iterator[
             raise KeyboardInterrupt
         drain.requested = True
         if number == signal.SIGINT:
-            tell("ending: the shards under way are finished first; once more gives them up")
+            tell(f"ending: {work} may finish first; once more gives it up")
             return
         name = signal.Signals(number).name
-        tell(f"ending ({name}): shards under way may finish within {grace_s:g} s")
+        tell(f"ending ({name}): {work} may finish within {grace_s:g} s")
         signal.setitimer(signal.ITIMER_REAL, max(grace_s, 1e-3))
 
     if not _signals_are_ours():

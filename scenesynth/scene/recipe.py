@@ -16,7 +16,7 @@ from scenesynth.records import did_you_mean, from_plain, to_plain
 from scenesynth.room.assets import adopt
 from scenesynth.room.family import check_materials
 from scenesynth.scene.recipe_records import Recipe
-from scenesynth.yaml_files import parse_yaml, read_yaml
+from scenesynth.yaml_files import read_yaml, set_field
 
 RECIPE_FOLDER: Final = "room_specs"
 MARK: Final = "targets"
@@ -39,7 +39,7 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[tuple[str, str]] =
     if not isinstance(plain, dict):
         raise ConfigError(f"{path}: holds no mapping, so it is no recipe")
     for field, text in overrides:
-        _override(plain, field, text, path)
+        set_field(plain, field, text, f"{path}: --set {field}={text}", "the recipe")
     plain.setdefault("name", path.stem)
     changed = f" (with {', '.join(f'{f}={t}' for f, t in overrides)})" if overrides else ""
     try:
@@ -91,46 +91,3 @@ def _adopt_meshes(plain: dict[str, Any], folder: Path) -> None:
     for family in rooms if isinstance(rooms, list) else []:
         if isinstance(family, dict) and isinstance(family.get("mesh"), str):
             family["mesh"] = to_plain(adopt(folder / family["mesh"]))
-
-
-def _override(plain: dict[str, Any], field: str, text: str, path: Path) -> None:
-    """Set a field of plain data in place."""
-    where = f"{path}: --set {field}={text}"
-    value = parse_yaml(text, where)
-    parts = field.split(".")
-    if not all(parts):
-        raise ConfigError(f"{where}: a field is written as names with dots between, such as a.b")
-    at: Any = plain
-    for n, part in enumerate(parts[:-1]):
-        at = _enter(at, part, f"{where}: {'.'.join(parts[:n]) or 'the recipe'}")
-    last = parts[-1]
-    if isinstance(at, list):
-        at[_item(at, last, where)] = value
-    elif isinstance(at, dict):
-        at[last] = value
-    else:
-        raise ConfigError(f"{where}: {'.'.join(parts[:-1])} is {at!r}, which has no fields")
-
-
-def _enter(at: Any, part: str, where: str) -> Any:
-    if isinstance(at, list):
-        return at[_item(at, part, where)]
-    if not isinstance(at, dict):
-        raise ConfigError(f"{where} is {at!r}, which has no field {part}")
-    if at.get(part) is None:
-        at[part] = {}
-    return at[part]
-
-
-def _item(items: list[Any], part: str, where: str) -> int:
-    """Place of a list's item by number or by its `name`."""
-    names = [item.get("name") if isinstance(item, dict) else None for item in items]
-    if part in names:
-        return names.index(part)
-    if part.isdigit() and int(part) < len(items):
-        return int(part)
-    named = [str(name) for name in names if name is not None]
-    raise ConfigError(
-        f"{where}: no item {part!r}{did_you_mean(part, named)}; "
-        f"it has {', '.join(named) or f'items 0 to {len(items) - 1}'}"
-    )

@@ -316,15 +316,16 @@ def put_tombstone(root: Root, shard: int, info: DatasetInfo, stop: int, reason: 
 
 def differences(old: DatasetInfo, new: DatasetInfo) -> dict[str, tuple[Any, Any]]:
     """Values that differ between two identities, by dotted path: (old, new)."""
-    return _differences(old.to_dict(), new.to_dict(), "")
+    return plain_differences(old.to_dict(), new.to_dict())
 
 
-def _differences(old: Any, new: Any, path: str) -> dict[str, tuple[Any, Any]]:
+def plain_differences(old: Any, new: Any, path: str = "") -> dict[str, tuple[Any, Any]]:
+    """Values that differ between two pieces of plain data, by dotted path: (old, new)."""
     if isinstance(old, dict) and isinstance(new, dict):
         found: dict[str, tuple[Any, Any]] = {}
         for key in [*old, *(key for key in new if key not in old)]:
             inner = f"{path}.{key}" if path else str(key)
-            found |= _differences(old.get(key), new.get(key), inner)
+            found |= plain_differences(old.get(key), new.get(key), inner)
         return found
     return {} if old == new else {path: (old, new)}
 

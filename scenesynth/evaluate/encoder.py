@@ -1,0 +1,111 @@
+"""A trained encoder in one file that describes itself: weights, model and front end.
+
+`encoder.safetensors` holds the weights of the encoder alone, and in its metadata the records
+`FeatureConfig` and `MaeConfig` as JSON, so that nothing has to be known to use it, and what
+computes features here is what did in training. Weights are loaded strictly: none may lack or be
+left over.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+
+from scenesynth.errors import ConfigError
+from scenesynth.features.config import FeatureConfig
+from scenesynth.features.front_end import FrontEnd
+from scenesynth.models.config import MaeConfig
+from scenesynth.models.mae import MaskedAutoencoder
+from scenesynth.records import from_json, to_json
+from scenesynth.store.local import replace
+
+SCHEMA: Final = "1"
+ENCODER_FILE: Final = "encoder.safetensors"
+
+_DECODER: Final = ("mask_token", "bridge", "decoder", "decoder_norm", "predict", "discriminate")
+"""Parts of a masked autoencoder that embeddings do without."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoder:
+    """A front end and a model whose decoder is gone; `origin` says where they come from."""
+
+    front_end: FrontEnd
+    model: MaskedAutoencoder
+    origin: Mapping[str, Any]
+
+
+def save_encoder(
+    path: Path,
+    features: FeatureConfig,
+    config: MaeConfig,
+    state: Mapping[str, torch.Tensor],
+    origin: Mapping[str, Any],
+) -> None:
+    """Write the encoder of a whole model's state; the file is there whole or not at all.
+
+    Args:
+        origin: for people: which run, how many steps.
+    """
+    kept = {
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in state.items()
+        if name.partition(".")[0] not in _DECODER
+    }
+    metadata = {
+        "scenesynth": SCHEMA,
+        "features": to_json(features),
+        "model": to_json(config),
+        "origin": json.dumps(dict(origin)),
+    }
+    replace(path, safetensors.torch.save(kept, metadata))
+
+
+def load_encoder(path: Path) -> Encoder:
+    """Read an encoder, onto the CPU, from its file or the folder that holds it.
+
+    Raises:
+        FileNotFoundError: none there.
+        ConfigError: another kind of file, or weights that are not those of its records.
+    """
+    file = path / ENCODER_FILE if path.is_dir() else path
+    if not file.is_file():
+        raise FileNotFoundError(2, "no such encoder; make one with `scenesynth export`", str(file))
+    try:
+        with safe_open(file, framework="pt") as opened:
+            metadata = opened.metadata() or {}
+            state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ConfigError(f"{file}: is damaged, or no safetensors file ({error})") from None
+    if metadata.get("scenesynth") != SCHEMA:
+        raise ConfigError(
+            f"{file}: is no encoder of this version of scenesynth (schema "
+            f"{metadata.get('scenesynth')!r}, must be {SCHEMA!r}); export it again with "
+            f"`scenesynth export RUN`"
+        )
+    features = from_json(FeatureConfig, metadata["features"], f"{file}: features")
+    config = from_json(MaeConfig, metadata["model"], f"{file}: model")
+    model = without_decoder(MaskedAutoencoder(config))
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise ConfigError(f"{file}: weights do not fit its own records: {error}") from None
+    return Encoder(
+        front_end=FrontEnd(features).eval(),
+        model=model.eval(),
+        origin=json.loads(metadata.get("origin", "{}")),
+    )
+
+
+def without_decoder(model: MaskedAutoencoder) -> MaskedAutoencoder:
+    """The same model, its decoder taken away; `encode` still works."""
+    for name in _DECODER:
+        delattr(model, name)
+    return model

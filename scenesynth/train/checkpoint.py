@@ -1,0 +1,121 @@
+"""Checkpoints: all that a run needs to go on, in one file that is there whole or not at all.
+
+A file is written under a temporary name, flushed to disk and renamed, so a kill at any instant
+leaves the checkpoints before it. Reading trusts nothing: no code is run from a checkpoint
+(`weights_only`), and its schema is checked.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from scenesynth.errors import ConfigError
+from scenesynth.store.local import LocalPlace
+
+SCHEMA: Final = 1
+FOLDER: Final = "checkpoints"
+_NAME: Final = re.compile(r"step-(\d{8,})\.pt")
+_KEYS: Final = ("step", "config", "model", "optimisers", "rng", "stream", "samples")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """State after `step` steps.
+
+    Attributes:
+        step: steps that were made.
+        config: the whole configuration, as plain data.
+        model: state of the model.
+        optimisers: states of the optimisers, in order.
+        rng: states of torch's generators by device, "cpu" and "cuda".
+        stream: position in the data; None where a run has none.
+        samples: clips and samples of audio that were seen.
+    """
+
+    step: int
+    config: dict[str, Any]
+    model: dict[str, torch.Tensor]
+    optimisers: list[dict[str, Any]]
+    rng: dict[str, torch.Tensor]
+    stream: dict[str, Any] | None
+    samples: dict[str, int]
+
+    def without_stream(self) -> Checkpoint:
+        """The same, for other data."""
+        return replace(self, stream=None)
+
+
+def save(run: Path, checkpoint: Checkpoint, keep: int) -> Path:
+    """Write a checkpoint of a run and delete all but the newest `keep`; its path.
+
+    Raises:
+        OSError: it could not be written; earlier ones are untouched.
+    """
+    name = f"step-{checkpoint.step:08d}.pt"
+    content = {"schema": SCHEMA} | {key: getattr(checkpoint, key) for key in _KEYS}
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    LocalPlace(run).replace(f"{FOLDER}/{name}", buffer.getvalue())
+    for old in found(run)[:-keep]:
+        old.unlink(missing_ok=True)
+    return run / FOLDER / name
+
+
+def found(run: Path) -> list[Path]:
+    """Checkpoints of a run, oldest first."""
+    folder = run / FOLDER
+    paths = [path for path in folder.glob("step-*.pt") if _NAME.fullmatch(path.name)]
+    return sorted(paths, key=_step)
+
+
+def load(path: Path) -> Checkpoint:
+    """Read a checkpoint, to the CPU.
+
+    Raises:
+        FileNotFoundError: none there.
+        ConfigError: damaged, not a checkpoint of this trainer, or of a later version.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(2, "no such checkpoint", str(path))
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # of zip files, pickles and tensors; they have no common base
+        raise ConfigError(
+            f"{path}: is damaged, or no checkpoint of `scenesynth train` "
+            f"({str(error).partition(chr(10))[0][:120]}); delete it, and the one before it is taken"
+        ) from None
+    if not isinstance(content, dict) or not {"schema", *_KEYS} <= set(content):
+        raise ConfigError(f"{path}: is no checkpoint of `scenesynth train`")
+    if content["schema"] > SCHEMA:
+        raise ConfigError(
+            f"{path}: has schema {content['schema']}; this version of scenesynth reads up to "
+            f"{SCHEMA}: install a newer one"
+        )
+    return Checkpoint(**{key: content[key] for key in _KEYS})
+
+
+def rng_states() -> dict[str, torch.Tensor]:
+    """States of torch's generators, by device."""
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states["cuda"] = torch.cuda.get_rng_state()
+    return states
+
+
+def set_rng_states(states: dict[str, torch.Tensor]) -> None:
+    """Put torch's generators into these states, those of devices that are not here aside."""
+    torch.set_rng_state(states["cpu"])
+    if "cuda" in states and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states["cuda"])
+
+
+def _step(path: Path) -> int:
+    match = _NAME.fullmatch(path.name)
+    assert match is not None
+    return int(match[1])

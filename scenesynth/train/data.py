@@ -1,0 +1,114 @@
+"""The datasets of a run: opened, checked against the configuration, and streamed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from scenesynth.errors import ConfigError
+from scenesynth.store.reader import Dataset, open_dataset
+from scenesynth.store.stream import Stream
+from scenesynth.store.streaming import stream
+from scenesynth.train.config import RunConfig
+from scenesynth.train.processes import Processes
+
+
+def open_data(config: RunConfig) -> tuple[list[Dataset], list[Dataset]]:
+    """The datasets that are trained on, and those in which scenes are held out.
+
+    Raises:
+        ConfigError: none is given, or one is of another format or rate, or too short.
+        StoreError: one cannot be opened.
+    """
+    if not config.data.datasets:
+        raise ConfigError(
+            "data.datasets: none is given; name one, such as `scenesynth train out/mine --run "
+            "runs/first`"
+        )
+    datasets = [_opened(uri, config) for uri in config.data.datasets]
+    if not config.data.follow:
+        _check_split(datasets, config)
+    others = [_opened(uri, config) for uri in config.validation.datasets]
+    return datasets, others or datasets
+
+
+def _opened(uri: str, config: RunConfig) -> Dataset:
+    dataset = open_dataset(uri)
+    _check(uri, dataset, config)
+    return dataset
+
+
+def open_stream(config: RunConfig, processes: Processes) -> Stream:
+    """Batches of clips for this process, in the order that the configuration decides."""
+    data = config.data
+    return stream(
+        list(data.datasets),
+        crop_s=data.crop_s,
+        batch=config.batch,
+        format=config.features.input,
+        seed=config.seed,
+        split=data.split,
+        weights=list(data.weights) or None,
+        group=data.group,
+        follow=data.follow,
+        follow_timeout_s=data.follow_timeout_s,
+        rank=processes.rank,
+        world=processes.world,
+        workers=data.workers,
+        pin_memory=processes.device.type == "cuda",
+    )
+
+
+def _check(uri: str, dataset: Dataset, config: RunConfig) -> None:
+    features = config.features
+    if features.input not in dataset.formats:
+        raise ConfigError(
+            f"features.input = {features.input}: {uri} holds {', '.join(dataset.formats)}; render "
+            f"its scenes in that format (scenesynth render --from {uri} --format {features.input} "
+            f"--out ...), or take a preset for what is there"
+        )
+    if features.sample_rate != dataset.sample_rate:
+        raise ConfigError(
+            f"features.sample_rate = {features.sample_rate} Hz: {uri} is at {dataset.sample_rate} "
+            f"Hz; give --set features.sample_rate={dataset.sample_rate} (features.f_max_hz may be "
+            f"at most half of it), or render at {features.sample_rate} Hz"
+        )
+    (stored,) = [fmt for fmt in dataset.info.formats if fmt.name == features.input]
+    if sorted(stored.channel_names) != sorted(features.channel_order) and features.input == "foa":
+        raise ConfigError(
+            f"features.channel_order = {list(features.channel_order)}: {uri} has the channels "
+            f"{list(stored.channel_names)}"
+        )
+    longest_s = dataset.info.max_samples / dataset.sample_rate
+    crop_s = longest_s if config.data.crop_s is None else config.data.crop_s
+    if crop_s > longest_s:
+        raise ConfigError(
+            f"data.crop_s = {crop_s:g}: scenes of {uri} last {longest_s:g} s at most; give "
+            f"--set data.crop_s=null for whole scenes"
+        )
+    if features.frames(round(crop_s * dataset.sample_rate)) < config.model.frames:
+        raise ConfigError(
+            f"model.frames = {config.model.frames}, a window of {config.window_s:g} s: clips of "
+            f"{uri} have {crop_s:g} s; give longer clips (data.crop_s) or a smaller --set "
+            f"model.frames=N"
+        )
+
+
+def _check_split(datasets: Sequence[Dataset], config: RunConfig) -> None:
+    splits: list[Any] = [
+        name for dataset in datasets for name in dataset.scenes["split"].to_pylist()
+    ]
+    n = splits.count(config.data.split)
+    if n >= config.batch:
+        return
+    there = ", ".join(f"{splits.count(name)} of {name}" for name in sorted(set(splits)))
+    if n == 0:
+        raise ConfigError(
+            f"data.split = {config.data.split}: the datasets hold no scene of it, but "
+            f"{there or 'none at all'}; give another --set data.split=NAME, or wait for scenes "
+            f"that are still being rendered with --follow"
+        )
+    raise ConfigError(
+        f"batch = {config.batch}: the datasets hold {n} scenes of the split {config.data.split}, "
+        f"which fill no batch; give --set batch={n} or less, or render more scenes"
+    )
