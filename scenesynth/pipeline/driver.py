@@ -162,7 +162,7 @@ class _Run:
     skipped: int = 0
     audio_s: float = 0.0
     drained: bool = False
-    fatal: str = ""
+    fatal: str | RefusedError = ""
     began: float = field(default_factory=time.monotonic)
     looked: float = field(default_factory=time.monotonic)
 
@@ -243,7 +243,7 @@ class _Run:
         left = self._looking_back(self._left_by_others, 0)
         of_all = None if self.fatal or self.drained or left else self._bad_clips_of_all()
         bad_clips = self.bad_clips if of_all is None else of_all
-        message = self.fatal or (parked_message(self.plan.root, parked) if parked else "")
+        message = self._why_ended() or (parked_message(self.plan.root, parked) if parked else "")
         state: Literal["done", "drained", "failed"] = "failed" if message else "done"
         if self.drained and not self.fatal:
             state = "drained"
@@ -261,6 +261,17 @@ class _Run:
             bad_clips=dict(sorted(bad_clips.items())),
             bad_clips_of="run" if of_all is None else "dataset",
             left=left,
+        )
+
+    def _why_ended(self) -> str:
+        """Why the run was stopped; counts what was committed after that, too."""
+        if not isinstance(self.fatal, RefusedError):
+            return self.fatal
+        counted = self.fatal.committed
+        return str(
+            self.fatal.counted(
+                self._looking_back(lambda: len(list_commits(self.plan.root)), counted)
+            )
         )
 
     def _left_by_others(self) -> int:
@@ -342,7 +353,7 @@ class _Run:
         if isinstance(error, RefusedError) and not error.committed:
             error = error.counted(self.committed)
         self._tell_failure(job, error, parked=False)
-        self.fatal = self.fatal or str(error)
+        self.fatal = self.fatal or (error if isinstance(error, RefusedError) else str(error))
 
     def _give_up(self, job: ShardJob, error: BaseException) -> None:
         """Park the shard, now or as soon as it is known that others can be rendered."""
