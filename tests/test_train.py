@@ -19,6 +19,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
+from pipeline_helpers import RECIPE  # noqa: E402
 from training_helpers import changes, make_scenes, small_run  # noqa: E402
 
 from scenesynth.errors import ConfigError, TrainingError  # noqa: E402
@@ -431,3 +432,52 @@ def test_loss_is_told_as_it_is(scenes: Path, tmp_path: Path) -> None:
         (3, pytest.approx(math.fsum(each[:3]) / 3)),
         (6, pytest.approx(math.fsum(each[3:]) / 3)),
     ]
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    """A recipe of short scenes that the built-in clips can play."""
+    path = tmp_path / "short.yaml"
+    path.write_text(json.dumps(RECIPE), encoding="utf-8")
+    return path
+
+
+def test_a_recipe_that_is_rendered_as_needed_is_resumed_bit_for_bit(
+    recipe: Path, tmp_path: Path
+) -> None:
+    config = small_run(data__live=str(recipe))
+    assert train(config, tmp_path / "whole", tell=quiet) == "done"
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "torn", tell=dies_at(5))
+    assert train(config, tmp_path / "torn", tell=quiet) == "done"
+    assert_equal_states(state_of(tmp_path / "whole"), state_of(tmp_path / "torn"))
+
+
+def test_a_recipe_is_looked_at_through_a_dataset_of_its_scenes(
+    recipe: Path, scenes: Path, held_out: Path, tmp_path: Path
+) -> None:
+    wanted = {"data__live": str(recipe), "validation__every": 3, "validation__probe_every": 3}
+    with pytest.raises(ConfigError, match=r"render some .*--split all"):
+        train(small_run(**wanted), tmp_path / "run", tell=quiet)
+    config = small_run(**wanted, validation__datasets=[str(scenes), str(held_out)])
+    assert train(config, tmp_path / "run", tell=quiet) == "done"
+    kinds = {line["kind"] for line in read_metrics(tmp_path / "run")}
+    assert {"train", "validation", "probe"} <= kinds
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"data__datasets": ["elsewhere"]}, "give one of the two"),
+        ({"data__follow": True}, "give one of the two"),
+        ({"data__live": None, "data__sources": ["clips"]}, "--live RECIPE"),
+        ({"features__sample_rate": 32000}, "features.sample_rate=16000"),
+        ({"data__live": "garm"}, "did you mean 'gram'"),
+        ({"model__frames": 200}, "longer clips"),
+    ],
+)
+def test_a_recipe_that_does_not_fit_is_told_with_the_way_out(
+    changed: dict[str, Any], message: str, recipe: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        train(small_run(**({"data__live": str(recipe)} | changed)), tmp_path / "run", tell=quiet)

@@ -29,6 +29,9 @@ Examples:
   scenesynth train out/train --valid out/valid --run runs/a --preset gram-foa
       The recipe of GRAM on first-order Ambisonics; held-out rooms from another dataset.
 \b
+  scenesynth train --live gram --sources clips --noise noise --valid out/valid --run runs/l
+      Scenes that are rendered as they are needed, by --workers N processes.
+\b
   scenesynth train --run runs/a
       Go on with that run, with the configuration in its folder.
 \b
@@ -68,6 +71,27 @@ by SIGINT, SIGTERM or SIGUSR1, to be gone on with. (docs/training.md)
     metavar="A.B=V",
     help="Change one value, such as steps=20000, optimiser.lr=1e-4, features=binaural-phase or "
     "model.size=small; repeats.",
+)
+@option(
+    _DATA,
+    "--live",
+    metavar="RECIPE",
+    help="Render scenes of a recipe (name or file) as they are needed, in place of reading URIs; "
+    "no scene comes twice. Needs --valid.",
+)
+@option(
+    _DATA,
+    "--sources",
+    multiple=True,
+    metavar="[NAME=]PATH",
+    help="With --live: dry clips, as for `scenesynth render`; repeats.",
+)
+@option(
+    _DATA,
+    "--noise",
+    multiple=True,
+    metavar="PATH",
+    help="With --live: noise, as for `scenesynth render`; repeats.",
 )
 @option(
     _DATA,
@@ -123,6 +147,9 @@ def train(
     run: Path,
     preset: str | None,
     changes: tuple[str, ...],
+    live: str | None,
+    sources: tuple[str, ...],
+    noise: tuple[str, ...],
     held_out: tuple[str, ...],
     weights: str | None,
     follow: bool,
@@ -147,6 +174,9 @@ def train(
     values = pairs(changes)
     given: list[tuple[str, object]] = [
         ("data.datasets", list(uris) or None),
+        ("data.live", live),
+        ("data.sources", list(sources) or None),
+        ("data.noise", list(noise) or None),
         ("data.weights", _numbers(weights)),
         ("data.follow", follow or None),
         ("data.workers", workers),
@@ -196,6 +226,12 @@ def _numbers(text: str | None) -> list[float] | None:
         ) from None
 
 
+def _data_of(config: RunConfig) -> str:
+    if config.data.live is not None:
+        return f"recipe {config.data.live}, rendered as needed"
+    return ", ".join(config.data.datasets) or "none given yet"
+
+
 def _tell_plan(config: RunConfig) -> None:
     """The whole configuration, and what it means."""
     from scenesynth.models.flops import flops, n_parameters
@@ -208,7 +244,7 @@ def _tell_plan(config: RunConfig) -> None:
     click.echo(
         table(
             [
-                ("datasets", ", ".join(config.data.datasets) or "none given yet"),
+                ("data", _data_of(config)),
                 (
                     "window",
                     f"{config.window_s:g} s, {plural(model.n_tokens, 'patch')} of which "

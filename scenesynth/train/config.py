@@ -53,6 +53,8 @@ class DataConfig:
 
     Attributes:
         datasets: folders or URIs.
+        live: in place of datasets, a recipe whose scenes are rendered as they are needed.
+        sources, noise: clips that it plays, as for `scenesynth render`; the built-in ones if empty.
         weights: how often scenes of each dataset come, relative to each other; in proportion to
             their numbers of scenes where it is empty.
         split: the split that is trained on.
@@ -65,6 +67,9 @@ class DataConfig:
     """
 
     datasets: tuple[str, ...] = ()
+    live: str | None = None
+    sources: tuple[str, ...] = ()
+    noise: tuple[str, ...] = ()
     weights: tuple[float, ...] = ()
     split: str = "train"
     crop_s: float | None = None
@@ -80,6 +85,17 @@ class DataConfig:
             raise ConfigError(
                 f"data.weights has {len(self.weights)} values for {len(self.datasets)} datasets; "
                 f"give one for each, in their order, or none"
+            )
+        if self.live is not None and (self.datasets or self.follow):
+            what = "data.follow" if self.follow else f"data.datasets {', '.join(self.datasets)}"
+            raise ConfigError(
+                f"data.live = {self.live} and {what}: scenes are rendered as they are needed, or "
+                f"read from datasets; give one of the two"
+            )
+        if self.live is None and (self.sources or self.noise):
+            raise ConfigError(
+                "data.sources, data.noise: clips are played by a recipe; give one with "
+                "--live RECIPE, or leave them out"
             )
         if self.crop_s is not None and self.crop_s <= 0:
             raise ConfigError(f"data.crop_s = {self.crop_s}; must be above 0, or null for all")

@@ -16,20 +16,38 @@ from scenesynth.train.processes import Processes
 def open_data(config: RunConfig) -> tuple[list[Dataset], list[Dataset]]:
     """The datasets that are trained on, and those in which scenes are held out.
 
+    Where training scenes are rendered as they are needed, the latter stand for both: they hold a
+    sample of the scenes of all splits.
+
     Raises:
         ConfigError: none is given, or one is of another format or rate, or too short.
         StoreError: one cannot be opened.
     """
+    if config.data.live is not None:
+        held_out = _live_held_out(config)
+        return held_out, held_out
     if not config.data.datasets:
         raise ConfigError(
             "data.datasets: none is given; name one, such as `scenesynth train out/mine --run "
-            "runs/first`"
+            "runs/first`, or a recipe with --live"
         )
     datasets = [_opened(uri, config) for uri in config.data.datasets]
     if not config.data.follow:
         _check_split(datasets, config)
     others = [_opened(uri, config) for uri in config.validation.datasets]
     return datasets, others or datasets
+
+
+def _live_held_out(config: RunConfig) -> list[Dataset]:
+    looked_at = config.validation
+    if not looked_at.datasets and (looked_at.every or looked_at.probe_every):
+        raise ConfigError(
+            f"validation.datasets: none is given, and of a recipe that is rendered as needed no "
+            f"scenes are held out; render some (scenesynth render --recipe {config.data.live} "
+            f"--split all --seed 1 --scenes 2000 --out out/valid) and give --valid out/valid, or "
+            f"do without (--set validation.every=0 --set validation.probe_every=0)"
+        )
+    return [_opened(uri, config) for uri in looked_at.datasets]
 
 
 def _opened(uri: str, config: RunConfig) -> Dataset:
@@ -41,6 +59,8 @@ def _opened(uri: str, config: RunConfig) -> Dataset:
 def open_stream(config: RunConfig, processes: Processes) -> Stream:
     """Batches of clips for this process, in the order that the configuration decides."""
     data = config.data
+    if data.live is not None:
+        return _open_live(config, processes)
     return stream(
         list(data.datasets),
         crop_s=data.crop_s,
@@ -57,6 +77,40 @@ def open_stream(config: RunConfig, processes: Processes) -> Stream:
         workers=data.workers,
         pin_memory=processes.device.type == "cuda",
     )
+
+
+def _open_live(config: RunConfig, processes: Processes) -> Stream:
+    """Batches of a recipe; rendered by workers, or without any by the training process."""
+    from scenesynth.corpus.corpora import Corpora
+    from scenesynth.pipeline.live import live
+    from scenesynth.scene.recipe import load_recipe
+
+    data = config.data
+    assert data.live is not None
+    recipe = load_recipe(data.live)
+    if recipe.sample_rate != config.features.sample_rate:
+        raise ConfigError(
+            f"features.sample_rate = {config.features.sample_rate} Hz: recipe {recipe.name} makes "
+            f"scenes at {recipe.sample_rate} Hz; give --set "
+            f"features.sample_rate={recipe.sample_rate} (features.f_max_hz may be at most half of "
+            f"it), or another recipe"
+        )
+    found = live(
+        recipe,
+        Corpora.open(data.sources, data.noise),
+        crop_s=data.crop_s,
+        batch=config.batch,
+        format=config.features.input,
+        seed=config.seed,
+        split=data.split,
+        rank=processes.rank,
+        world=processes.world,
+        workers=data.workers,
+        device="cpu" if data.workers or processes.device.type == "cpu" else str(processes.device),
+        pin_memory=processes.device.type == "cuda",
+    )
+    _check_window(f"recipe {recipe.name}", found.n_samples, config)
+    return found
 
 
 def _check(uri: str, dataset: Dataset, config: RunConfig) -> None:
@@ -86,11 +140,15 @@ def _check(uri: str, dataset: Dataset, config: RunConfig) -> None:
             f"data.crop_s = {crop_s:g}: scenes of {uri} last {longest_s:g} s at most; give "
             f"--set data.crop_s=null for whole scenes"
         )
-    if features.frames(round(crop_s * dataset.sample_rate)) < config.model.frames:
+    _check_window(uri, round(crop_s * dataset.sample_rate), config)
+
+
+def _check_window(what: str, n_samples: int, config: RunConfig) -> None:
+    if config.features.frames(n_samples) < config.model.frames:
         raise ConfigError(
             f"model.frames = {config.model.frames}, a window of {config.window_s:g} s: clips of "
-            f"{uri} have {crop_s:g} s; give longer clips (data.crop_s) or a smaller --set "
-            f"model.frames=N"
+            f"{what} have {n_samples / config.features.sample_rate:g} s; give longer clips "
+            f"(data.crop_s) or a smaller --set model.frames=N"
         )
 
 
