@@ -30,6 +30,7 @@ from scenesynth.render.compile import ensure_compiled
 from scenesynth.scene.recipe import load_recipe
 from scenesynth.scene.recipe_records import Recipe
 from scenesynth.seeds import rng
+from scenesynth.store.arguments import name_list, whole
 from scenesynth.store.arrays import stored_samples
 from scenesynth.store.crops import crop_start
 from scenesynth.store.layout import DatasetInfo, StoredFormat, seal
@@ -38,7 +39,7 @@ from scenesynth.store.part import Part
 from scenesynth.store.schema import Scene, events_schema, scenes_schema, table_of
 from scenesynth.store.selection import check_number
 from scenesynth.store.stream import Stream
-from scenesynth.store.streaming import check_numbers, check_ranks, crop_samples
+from scenesynth.store.streaming import check_ranks, check_targets, crop_samples
 from scenesynth.store.targets import Arrays, FrameTargets, TargetMaker
 from scenesynth.store.writer import numbered
 
@@ -85,8 +86,13 @@ def live(
     Raises:
         ConfigError: an impossible recipe, corpus or argument.
     """
-    check_numbers(batch=batch, world=world, epoch_scenes=epoch_scenes)
+    batch, world = whole("batch", batch), whole("world", world)
+    rank, workers = whole("rank", rank, 0), whole("workers", workers, 0)
+    epochs = None if epochs is None else whole("epochs", epochs)
+    seed, epoch_scenes = whole("seed", seed, 0), whole("epoch_scenes", epoch_scenes)
+    asked_columns = name_list("columns", columns)
     check_ranks(batch, rank, world)
+    check_targets(targets)
     if device != "cpu" and workers:
         raise ConfigError(
             f"device = {device!r} with workers = {workers}: the process that trains renders on "
@@ -119,12 +125,10 @@ def live(
     if targets is not None:
         classes = targets.names([info.classes])
         maker = TargetMaker.of_dataset(targets, classes, info.classes, info.sample_rate, n_samples)
-    for name in columns:
+    for name in asked_columns:
         check_number(scenes_schema(info.format_names), name, "columns", f"recipe {resolved.name}")
     ensure_compiled()
-    source = LiveSource(
-        job=_job_of(plan), device=device, columns=tuple(dict.fromkeys(columns)), targets=maker
-    )
+    source = LiveSource(job=_job_of(plan), device=device, columns=asked_columns, targets=maker)
     return LiveStream(
         source,
         Rules(seed=seed, batch=batch, group=1, shuffle=False, weights=None, drop_last=True),
