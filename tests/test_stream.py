@@ -494,6 +494,15 @@ def test_a_dead_renderer_is_noticed_and_waiting_is_told_with_both_rates(tmp_path
     assert "scenes/s, rendered 0.0 scenes/s" in str(waiting)
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_following_what_gives_no_batch_is_an_error_at_its_end(folder: Path, workers: int) -> None:
+    for asked in ({"batch": 64}, {"batch": 4, "where": {"room": "room-9"}}):
+        stream = ss.stream(folder, **asked, follow=True, workers=workers)
+        with pytest.raises(ConfigError, match=r"is complete, .* does not fill a batch of \d+; ask"):
+            next(iter(stream))
+        stream.close()
+
+
 @pytest.mark.usefixtures("quick")
 def test_following_reads_one_split_of_a_dataset_of_all(tmp_path: Path) -> None:
     info = make_info(split="all")

@@ -268,6 +268,7 @@ class Stream(IterableDataset):  # type: ignore[misc]
                 self.close()
                 raise found
             if found is None:
+                self._find(*ahead.position)
                 return None
             ahead.held = self._received(found)
         if ahead.held.epoch != epoch:
@@ -336,9 +337,20 @@ class Stream(IterableDataset):  # type: ignore[misc]
         return epoch, step
 
     def _find(self, epoch: int, step: int) -> Picks | None:
-        """A batch of this rank, waited for if need be; None after the last of an epoch."""
+        """A batch of this rank, waited for if need be; None after the last of an epoch.
+
+        Raises:
+            ConfigError: a dataset that was followed is complete, and there is not one batch.
+            StoreError: nothing was rendered for as long as was allowed.
+        """
         while isinstance(found := self._peek(epoch, step), str):
             if found == "the end":
+                if step == 0 and not self._is_over(epoch):
+                    raise ConfigError(
+                        f"{self._parts[0].source.place}: is complete, and what matches split and "
+                        f"filter does not fill a batch of {self._rules.batch}; ask for other "
+                        f"scenes or a smaller batch"
+                    )
                 return None
             for part in self._parts:
                 if part.follower is not None:
@@ -348,13 +360,16 @@ class Stream(IterableDataset):  # type: ignore[misc]
         return found
 
     def _peek(self, epoch: int, step: int) -> Picks | str:
-        if self._epochs is not None and epoch >= self._epochs:
+        if self._is_over(epoch):
             return "the end"
         order = self._order
         if self._pinned_order is not None and self._pinned and self._pinned[0] == epoch:
             order = self._pinned_order
         found = order.find(epoch, step)
         return found if isinstance(found, str) else found.of_rank(self._rank, self._world)
+
+    def _is_over(self, epoch: int) -> bool:
+        return self._epochs is not None and epoch >= self._epochs
 
     def _order_of(self, only: list[frozenset[int] | None] | None) -> Finder:
         """Order of all scenes, or of those of some shards of each dataset."""

@@ -87,8 +87,8 @@ def stream(
         pin_memory: hand out batches in page-locked memory, where there is a GPU.
 
     Raises:
-        ConfigError: something that the datasets cannot give.
-        StoreError: no dataset there, or torch is missing.
+        ConfigError: something that the datasets cannot give; or torch is missing.
+        StoreError: no dataset there.
     """
     try:
         from scenesynth.store.stream import Stream
