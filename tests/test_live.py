@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
 import pytest
-from pipeline_helpers import make_clips, make_recipe
+from pipeline_helpers import IMPORTS, make_clips, make_recipe
 
 from scenesynth.corpus.corpora import Corpora
 from scenesynth.errors import ConfigError
@@ -194,3 +197,22 @@ def test_a_recipe_that_plays_each_clip_once_is_refused(corpora: Corpora) -> None
     recipe = make_recipe(targets={"event_s": 0.4, "pick": "each_once"})
     with pytest.raises(ConfigError, match="plays every clip once and then has no more"):
         live(recipe, corpora)
+
+
+@pytest.mark.parametrize("call", ["ss.stream('x')", "ss.live('gram')"])
+def test_without_torch_the_error_says_how_to_get_it(call: str) -> None:
+    code = f"""
+import sys
+
+class NoTorch:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+sys.meta_path.insert(0, NoTorch())
+import scenesynth as ss
+{call}
+"""
+    env = {**os.environ, "PYTHONPATH": IMPORTS}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert "ConfigError: streams need torch, which is missing; install it: pip" in done.stderr

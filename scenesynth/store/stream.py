@@ -17,11 +17,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Any, Final
 
-import torch
 import xxhash
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from scenesynth.errors import ConfigError
+
+try:
+    import torch
+except ModuleNotFoundError as error:
+    if error.name != "torch":
+        raise
+    raise ConfigError(
+        "streams need torch, which is missing; install it: pip install 'scenesynth[torch]'"
+    ) from None
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
 from scenesynth.store.arguments import whole
 from scenesynth.store.batch import Batch as Batch
 from scenesynth.store.batch import BatchMaker

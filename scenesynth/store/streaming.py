@@ -90,14 +90,8 @@ def stream(
         ConfigError: something that the datasets cannot give; or torch is missing.
         StoreError: no dataset there.
     """
-    try:
-        from scenesynth.store.stream import Stream
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise ConfigError(
-            "stream needs torch, which is missing; install it: pip install 'scenesynth[torch]'"
-        ) from None
+    from scenesynth.store.stream import Stream
+
     batch, world = whole("batch", batch), whole("world", world)
     rank, workers = whole("rank", rank, 0), whole("workers", workers, 0)
     epochs = None if epochs is None else whole("epochs", epochs)
