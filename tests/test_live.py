@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
 import pytest
-from pipeline_helpers import make_clips, make_recipe
+from pipeline_helpers import IMPORTS, make_clips, make_recipe
 
 from scenesynth.corpus.corpora import Corpora
 from scenesynth.errors import ConfigError
@@ -17,6 +20,7 @@ from scenesynth.store.targets import frames
 
 torch = pytest.importorskip("torch", reason="needs torch: pip install 'scenesynth[torch]'")
 
+from scenesynth.pipeline import live as module  # noqa: E402
 from scenesynth.pipeline.live import LiveStream, live  # noqa: E402
 from scenesynth.store.stream import Batch  # noqa: E402
 
@@ -50,7 +54,8 @@ def stored(corpora: Corpora, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 
 def stream_of(corpora: Corpora, split: str = "train", **settings: Any) -> LiveStream:
     defaults: dict[str, Any] = {"batch": 4, "epoch_scenes": 8}
-    return live(RECIPE, corpora, split=split, shard_scenes=4, **{**defaults, **settings})
+    defaults |= {"split": split, "shard_scenes": 4}
+    return live(RECIPE, corpora, **{**defaults, **settings})
 
 
 def take(stream: LiveStream, n: int) -> list[Batch]:
@@ -158,6 +163,14 @@ def test_a_state_of_another_recipe_is_refused(corpora: Corpora) -> None:
         ({"columns": ["snr_db"]}, "no column 'snr_db'"),
         ({"format": "fao"}, "fao"),
         ({"split": "tset"}, "tset"),
+        ({"split": None}, "split = None; must be a name"),
+        ({"format": ["foa"]}, r"format = \['foa'\]; must be a name"),
+        ({"shard_scenes": 0}, "shard_scenes = 0; must be at least 1"),
+        ({"epoch_scenes": 8.5}, "epoch_scenes = 8.5; must be a whole number"),
+        ({"seed": -1}, "seed = -1; must be at least 0"),
+        ({"columns": "n_events"}, "must be a list of names"),
+        ({"targets": "adpit"}, r"must be what ss.frames\(...\) gives"),
+        ({"device": "gpu"}, "device = 'gpu'; must be cpu, cuda or cuda:N"),
     ],
 )
 def test_what_cannot_be_is_refused(
@@ -165,3 +178,41 @@ def test_what_cannot_be_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         stream_of(corpora, **settings)
+
+
+def test_corpora_have_to_be_opened() -> None:
+    with pytest.raises(ConfigError, match=r"corpora = '/data/speech'; must be what ss.Corpora"):
+        live(RECIPE, "/data/speech")  # type: ignore[arg-type]
+
+
+def test_what_a_gpu_does_not_render_is_refused_there(
+    corpora: Corpora, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "torch_device", lambda device: None)
+    with pytest.raises(ConfigError, match=r"device = 'cuda': format binaural is rendered on the C"):
+        stream_of(corpora, format="binaural", device="cuda")
+
+
+def test_a_recipe_that_plays_each_clip_once_is_refused(corpora: Corpora) -> None:
+    recipe = make_recipe(targets={"event_s": 0.4, "pick": "each_once"})
+    with pytest.raises(ConfigError, match="plays every clip once and then has no more"):
+        live(recipe, corpora)
+
+
+@pytest.mark.parametrize("call", ["ss.stream('x')", "ss.live('gram')"])
+def test_without_torch_the_error_says_how_to_get_it(call: str) -> None:
+    code = f"""
+import sys
+
+class NoTorch:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+sys.meta_path.insert(0, NoTorch())
+import scenesynth as ss
+{call}
+"""
+    env = {**os.environ, "PYTHONPATH": IMPORTS}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert "ConfigError: streams need torch, which is missing; install it: pip" in done.stderr

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
+import os
+import pickle
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -490,6 +494,15 @@ def test_a_dead_renderer_is_noticed_and_waiting_is_told_with_both_rates(tmp_path
     assert "scenes/s, rendered 0.0 scenes/s" in str(waiting)
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_following_what_gives_no_batch_is_an_error_at_its_end(folder: Path, workers: int) -> None:
+    for asked in ({"batch": 64}, {"batch": 4, "where": {"room": "room-9"}}):
+        stream = ss.stream(folder, **asked, follow=True, workers=workers)
+        with pytest.raises(ConfigError, match=r"is complete, .* does not fill a batch of \d+; ask"):
+            next(iter(stream))
+        stream.close()
+
+
 @pytest.mark.usefixtures("quick")
 def test_following_reads_one_split_of_a_dataset_of_all(tmp_path: Path) -> None:
     info = make_info(split="all")
@@ -616,6 +629,23 @@ def test_several_datasets_are_mixed_and_told_apart(folder: Path, tmp_path: Path)
     assert epochs(again, 1) == epochs(stream, 1)
 
 
+def test_no_dataset_at_all_is_refused() -> None:
+    for given in ([], None):
+        with pytest.raises(ConfigError, match=r"datasets.*one or several"):
+            ss.stream(given)  # type: ignore[arg-type]
+
+
+def test_weights_whose_sum_is_no_number_are_refused(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="sum of weights = inf"):
+        ss.stream([folder, folder], weights=[1e308, 1e308])
+
+
+def test_numbers_of_numpy_make_plain_states(folder: Path) -> None:
+    plain = ss.stream(folder, batch=4, seed=3).state_dict()
+    state = ss.stream(folder, batch=np.int64(4), seed=np.int32(3)).state_dict()
+    assert json.dumps(state) == json.dumps(plain)
+
+
 def make_two(tmp_path: Path, **changes: Any) -> list[Path]:
     make_dataset(tmp_path / "a", 4)
     make_dataset(tmp_path / "b", 4, **changes)
@@ -635,7 +665,7 @@ def make_two(tmp_path: Path, **changes: Any) -> list[Path]:
         ({"columns": ["room"]}, "columns: column 'room' holds string; it must hold numbers"),
         ({"columns": ["snr"]}, "columns: .* has no column 'snr'"),
         ({"crop_s": 3.0}, r"crop_s = 3: longer than any scene; the longest has 2.5 s"),
-        ({"crop_s": 0.0}, "at least a sample"),
+        ({"crop_s": 1e-9}, "at least a sample"),
         ({"format": "fao"}, "format 'fao': .* has foa; did you mean 'foa'"),
         ({"batch": 6, "world": 4}, "cannot be divided by world = 4; make it 4 or 8"),
         ({"batch": 2, "world": 4}, "make it 4 or 4|make it 4"),
@@ -643,11 +673,31 @@ def make_two(tmp_path: Path, **changes: Any) -> list[Path]:
         ({"batch": 64}, "batch = 64: more than the 44 scenes"),
         ({"rank": 2, "world": 2}, "rank = 2; must be from 0 to 1"),
         ({"weights": [1.0, 2.0]}, "got 2 for 1 datasets"),
-        ({"weights": [0.0]}, "each must be above 0"),
+        ({"weights": [0.0]}, r"weights\[0\] = 0.0; must be above 0"),
         ({"drop_last": False, "world": 2}, "read it all with one rank"),
         ({"follow": True, "skip_bad": True}, "leave one of them out"),
         ({"targets": ss.frames(classes=["dogg"])}, "'dogg' is not known; did you mean 'dog'"),
         ({"targets": ss.frames(hop_s=0.0001)}, "0.8 samples at 8000 Hz"),
+        ({"batch": 4.0}, "batch = 4.0; must be a whole number"),
+        ({"batch": True}, "batch = True; must be a whole number"),
+        ({"seed": -1}, "seed = -1; must be at least 0"),
+        ({"rank": "0"}, "rank = '0'; must be a whole number"),
+        ({"world": float("nan")}, "world = nan; must be a whole number"),
+        ({"workers": -1}, "workers = -1; must be at least 0"),
+        ({"epochs": 0}, "epochs = 0; must be at least 1"),
+        ({"group": 2.5}, "group = 2.5; must be a whole number"),
+        ({"crop_s": float("inf")}, "crop_s = inf; must be above 0 and finite"),
+        ({"crop_s": "2"}, "crop_s = '2'; must be a number"),
+        ({"follow_timeout_s": float("nan")}, "follow_timeout_s = nan; must be above 0"),
+        ({"weights": 1.0}, "weights = 1.0; must be a list"),
+        ({"weights": ["1"]}, r"weights\[0\] = '1'; must be a number"),
+        ({"columns": "n_events"}, r"must be a list of names; for one, \['n_events'\]"),
+        ({"columns": [3]}, "columns: 3 is not a name"),
+        ({"where": [("room", "x")]}, "must map columns to what they must be"),
+        ({"where": {3: 1}}, "no column 3"),
+        ({"format": ["foa"]}, r"format \['foa'\]: .* has foa"),
+        ({"skip_bad": "depe"}, "skip_bad = 'depe'; must be False, True or 'deep'"),
+        ({"targets": "adpit"}, r"must be what ss.frames\(...\) gives"),
     ],
 )
 def test_what_cannot_be_is_refused_with_the_way_out(
@@ -716,6 +766,94 @@ def test_a_state_of_another_dataset_or_version_is_refused(folder: Path, tmp_path
         resumed(state, tmp_path, {"batch": 4})
     with pytest.raises(ConfigError, match="version 0; must be 1"):
         resumed({**state, "version": 0}, folder, {"batch": 4})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda state: None, "got None; must be what"),
+        (lambda state: {"version": 1}, "state of a stream.batch: missing key"),
+        (lambda state: {**state, "step": -1}, "step = -1; must be at least 0"),
+        (lambda state: {**state, "step": 1.0}, "stream.step: got 1.0, must be a whole number"),
+        (lambda state: {**state, "epoch": "1"}, "stream.epoch: got '1', must be a whole number"),
+        (lambda state: {**state, "datasets": []}, "of 0 datasets, here are 1"),
+        (lambda state: {**state, "datasets": None}, "stream.datasets: got None, must be a list"),
+        (lambda state: {**state, "datasets": [{}]}, r"datasets\[0\].identity: missing key"),
+        (lambda state: {**state, "extra": 1}, "stream.extra: unknown key"),
+    ],
+)
+def test_garbage_for_a_state_is_named_and_changes_nothing(
+    folder: Path, change: Any, message: str
+) -> None:
+    stream = ss.stream(folder, batch=4)
+    list(islice(stream, 2))
+    state = stream.state_dict()
+    with pytest.raises(ConfigError, match=message):
+        stream.load_state_dict(change(state))
+    assert stream.state_dict() == state
+
+
+@pytest.mark.parametrize("epoch", [-1, 1.5, None])
+def test_an_epoch_that_cannot_be_is_refused(folder: Path, epoch: Any) -> None:
+    with pytest.raises(ConfigError, match="epoch = "):
+        ss.stream(folder, batch=4).set_epoch(epoch)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_loop_goes_on_from_a_state_that_is_loaded_in_it(folder: Path, workers: int) -> None:
+    stream = ss.stream(folder, crop_s=0.5, batch=4, workers=workers)
+    start = stream.state_dict()
+    steps = []
+    for batch in stream:
+        steps.append(batch.step)
+        if len(steps) == 3:
+            stream.load_state_dict({**start, "step": 8})
+    assert steps == [0, 1, 2, 8, 9, 10]
+    stream.close()
+
+
+def test_a_killed_worker_is_an_error_and_no_batch_is_lost(folder: Path) -> None:
+    expected = epochs(ss.stream(folder, crop_s=0.5, batch=4), 2)
+    stream = ss.stream(folder, crop_s=0.5, batch=4, workers=2)
+    found = [seen(next(iter(stream)))]
+    os.kill(children_of(stream)[0].pid, signal.SIGKILL)
+    with pytest.raises(StoreError, match=r"exited unexpectedly.* killed.* iterating again"):
+        found.extend(seen(batch) for batch in batches(stream))
+    while len(found) < len(expected):
+        found += [seen(batch) for batch in stream]
+    assert found == expected
+    stream.close()
+
+
+def children_of(stream: Any) -> Any:
+    return stream._loader[0]._iterator._workers
+
+
+def test_a_forked_process_does_not_end_the_workers(folder: Path) -> None:
+    stream = ss.stream(folder, crop_s=0.5, batch=4, workers=1)
+    batches_left = iter(stream)
+    next(batches_left)
+    if (child := os.fork()) == 0:
+        stream.close()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert len(list(batches_left)) == 10
+    stream.close()
+
+
+def test_copies_of_a_stream_go_on_by_themselves(folder: Path) -> None:
+    stream = ss.stream(folder, crop_s=0.5, batch=4, workers=1)
+    list(islice(stream, 2))
+    made = [copy.deepcopy(stream), pickle.loads(pickle.dumps(stream))]
+    while made:
+        one = made.pop()
+        assert one.digest == stream.digest
+        assert next(iter(one)).step == 2
+        workers = children_of(one)
+        del one
+        assert not any(worker.is_alive() for worker in workers)
+    assert next(iter(stream)).step == 2
+    stream.close()
 
 
 def test_ranks_that_see_different_data_have_different_digests(folder: Path, tmp_path: Path) -> None:

@@ -191,12 +191,23 @@ def test_what_comes_from_nowhere_is_in_lists_only() -> None:
         ({"form": "acdoa"}, "form = 'acdoa'; did you mean 'accdoa'"),
         ({"roles": ("targets",)}, "roles = 'targets'; did you mean 'target'"),
         ({"hop_s": 0.0}, "hop_s = 0.0; must be above 0"),
+        ({"hop_s": float("inf")}, "hop_s = inf; must be above 0 and finite"),
+        ({"hop_s": "0.1"}, "hop_s = '0.1'; must be a number"),
         ({"classes": []}, "classes is empty"),
+        ({"classes": "dog"}, r"a list of names; for one, \['dog'\]"),
+        ({"classes": [3]}, "classes: 3 is not a name"),
+        ({"classes": {"dog": 3}}, "classes: 3 is not a name"),
+        ({"roles": "target"}, r"a list of names; for one, \['target'\]"),
+        ({"roles": []}, "roles is empty"),
     ],
 )
 def test_wrong_targets_are_refused(asked: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         ss.frames(**asked)
+
+
+def test_roles_may_be_given_by_an_iterator() -> None:
+    assert ss.frames(roles=iter(["interferer", "target"])).roles == ("interferer", "target")
 
 
 def test_streams_cut_targets_with_their_crops(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from scenesynth.acoustics.gpu.device import torch_device
 from scenesynth.corpus.corpora import Corpora, prepare_for_rendering
 from scenesynth.errors import ConfigError, ContentError
 from scenesynth.pipeline.device import rendered
@@ -30,6 +31,7 @@ from scenesynth.render.compile import ensure_compiled
 from scenesynth.scene.recipe import load_recipe
 from scenesynth.scene.recipe_records import Recipe
 from scenesynth.seeds import rng
+from scenesynth.store.arguments import name_list, whole
 from scenesynth.store.arrays import stored_samples
 from scenesynth.store.crops import crop_start
 from scenesynth.store.layout import DatasetInfo, StoredFormat, seal
@@ -38,7 +40,7 @@ from scenesynth.store.part import Part
 from scenesynth.store.schema import Scene, events_schema, scenes_schema, table_of
 from scenesynth.store.selection import check_number
 from scenesynth.store.stream import Stream
-from scenesynth.store.streaming import check_numbers, check_ranks, crop_samples
+from scenesynth.store.streaming import check_ranks, check_targets, crop_samples
 from scenesynth.store.targets import Arrays, FrameTargets, TargetMaker
 from scenesynth.store.writer import numbered
 
@@ -79,22 +81,39 @@ def live(
         columns: of the scenes table, to come along.
         epoch_scenes: after how many scenes an epoch ends.
         shard_scenes: as given to `render`; with split="all" it decides the split of a scene.
-        device: "cpu", or "cuda" to render whole batches in this process.
+        device: "cpu", or "cuda" (or "cuda:N") to render whole batches in this process.
         workers: processes that render ahead; 0 renders in this one.
 
     Raises:
         ConfigError: an impossible recipe, corpus or argument.
     """
-    check_numbers(batch=batch, world=world, epoch_scenes=epoch_scenes)
+    batch, world = whole("batch", batch), whole("world", world)
+    rank, workers = whole("rank", rank, 0), whole("workers", workers, 0)
+    epochs = None if epochs is None else whole("epochs", epochs)
+    seed, epoch_scenes = whole("seed", seed, 0), whole("epoch_scenes", epoch_scenes)
+    asked_columns = name_list("columns", columns)
     check_ranks(batch, rank, world)
+    check_targets(targets)
+    if not isinstance(corpora, Corpora | None):
+        raise ConfigError(f"corpora = {corpora!r}; must be what ss.Corpora.open(...) gives")
+    for name, text in [("format", format), ("split", split)]:
+        if not isinstance(text, str):
+            raise ConfigError(f"{name} = {text!r}; must be a name")
     if device != "cpu" and workers:
         raise ConfigError(
             f"device = {device!r} with workers = {workers}: the process that trains renders on "
             f"the GPU itself; give workers=0"
         )
+    if device != "cpu":
+        torch_device(device)
     if epoch_scenes < batch:
         raise ConfigError(f"epoch_scenes = {epoch_scenes}; must be at least batch = {batch}")
     resolved = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    if resolved.targets.pick == "each_once":
+        raise ConfigError(
+            f"recipe {resolved.name} plays every clip once and then has no more scenes; render and "
+            f"stream them, or use another recipe"
+        )
     opened = Corpora.open() if corpora is None else corpora
     plan = make_plan(
         "live",
@@ -104,27 +123,22 @@ def live(
         scenes=epoch_scenes,
         seed=seed,
         split=split,
-        shard_scenes=shard_scenes,
-        device=device,
+        shard_scenes=None if shard_scenes is None else whole("shard_scenes", shard_scenes),
+        device="cpu" if device == "cpu" else "cuda",
     )
     info = plan.info
-    if plan.limit is not None:
-        raise ConfigError(
-            f"recipe {resolved.name} plays every clip once, which makes {plan.limit} scenes and no "
-            f"more; render and stream them, or use another recipe"
-        )
+    if device != "cpu" and info.backend == "cpu":
+        raise ConfigError(f"device = {device!r}: {'; '.join(plan.notes)}; give device='cpu'")
     n_samples = crop_samples(info.max_samples, info.sample_rate, crop_s)
     classes = info.classes
     maker = None
     if targets is not None:
         classes = targets.names([info.classes])
         maker = TargetMaker.of_dataset(targets, classes, info.classes, info.sample_rate, n_samples)
-    for name in columns:
+    for name in asked_columns:
         check_number(scenes_schema(info.format_names), name, "columns", f"recipe {resolved.name}")
     ensure_compiled()
-    source = LiveSource(
-        job=_job_of(plan), device=device, columns=tuple(dict.fromkeys(columns)), targets=maker
-    )
+    source = LiveSource(job=_job_of(plan), device=device, columns=asked_columns, targets=maker)
     return LiveStream(
         source,
         Rules(seed=seed, batch=batch, group=1, shuffle=False, weights=None, drop_last=True),

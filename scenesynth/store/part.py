@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +12,7 @@ from scenesynth.errors import ConfigError
 from scenesynth.store.crops import Contents
 from scenesynth.store.follow import Follower
 from scenesynth.store.order import Indices, Member, ranges
+from scenesynth.store.saved import SavedPart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,26 +51,26 @@ class Part:
             plain |= {"shards": ranges(self._numbers()), "digest": self.digest(self.shards)}
         return plain
 
-    def pinned(self, saved: Mapping[str, Any]) -> frozenset[int] | None:
+    def pinned(self, saved: SavedPart) -> frozenset[int] | None:
         """Shards to go on with in the epoch of a saved state; None for all.
 
         Raises:
             ConfigError: the state is of other data.
         """
         name = self.source.place
-        if saved["identity"] != self.identity:
+        if saved.identity != self.identity:
             raise ConfigError(f"{name}: the saved state is of another dataset")
-        if "digest" not in saved or self.shards is None:
-            if saved["promised"] != self.promised:
+        if saved.digest is None or self.shards is None:
+            if saved.promised != self.promised:
                 raise ConfigError(
-                    f"{name}: was to have {saved['promised']} scenes when the state was saved, now "
+                    f"{name}: was to have {saved.promised} scenes when the state was saved, now "
                     f"{self.promised}; begin a new run"
                 )
             return None
-        if saved["digest"] == self.digest(self.shards):
+        if saved.digest == self.digest(self.shards):
             return None
-        then = frozenset(n for first, stop in saved["shards"] for n in range(first, stop))
-        if saved["digest"] != self.digest(self._only(then)):
+        then = frozenset(n for first, stop in saved.shards or () for n in range(first, stop))
+        if saved.digest != self.digest(self._only(then)):
             raise ConfigError(
                 f"{name}: scenes that the saved state counts on are gone, or others have come "
                 f"among them (shards repaired or parked, scenes excluded, another split or "

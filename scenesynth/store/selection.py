@@ -11,7 +11,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -46,11 +46,15 @@ class Selection:
     skip_bad: SkipBad = False
 
     def check(self, dataset: Dataset) -> None:
-        """Check that the columns are there, and are asked for what they can be.
+        """Check that the columns are there, and that all is asked for what it can be.
 
         Raises:
-            ConfigError: they are not.
+            ConfigError: they are not, or it is not.
         """
+        if self.skip_bad not in get_args(SkipBad):
+            raise ConfigError(f"skip_bad = {self.skip_bad!r}; must be False, True or 'deep'")
+        if not isinstance(self.where, Mapping | None):
+            raise ConfigError(f"where = {self.where!r}; must map columns to what they must be")
         for name, wanted in (self.where or {}).items():
             _check_filter(dataset, name, wanted)
         held = dataset.info.split
@@ -133,7 +137,7 @@ def column_kind(schema: pa.Schema, name: str, what: str, place: object) -> pa.Da
     """
     if name not in schema.names:
         raise ConfigError(
-            f"{what}: {place} has no column {name!r}{did_you_mean(name, schema.names)}; "
+            f"{what}: {place} has no column {name!r}{did_you_mean(str(name), schema.names)}; "
             f"columns of the scenes table: {', '.join(schema.names)}"
         )
     kind = schema.field(name).type

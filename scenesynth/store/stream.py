@@ -17,15 +17,26 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Any, Final
 
-import torch
 import xxhash
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from scenesynth.errors import ConfigError
+
+try:
+    import torch
+except ModuleNotFoundError as error:
+    if error.name != "torch":
+        raise
+    raise ConfigError(
+        "streams need torch, which is missing; install it: pip install 'scenesynth[torch]'"
+    ) from None
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from scenesynth.store.arguments import whole
 from scenesynth.store.batch import Batch as Batch
 from scenesynth.store.batch import BatchMaker
 from scenesynth.store.order import Finder, Order, Picks, Rules
 from scenesynth.store.part import Part
+from scenesynth.store.saved import STATE_VERSION, SavedState
 from scenesynth.store.slots import Slots
 from scenesynth.store.workers import (
     Ahead,
@@ -35,10 +46,11 @@ from scenesynth.store.workers import (
     NotYet,
     Sampler,
     end_workers,
+    started_here,
     unchanged,
+    worker_died,
 )
 
-STATE_VERSION: Final = 1
 _PREFETCH: Final = 3
 _SLOTS_HERE: Final = 3
 """Batches that the user may hold before memory has to be taken anew."""
@@ -83,8 +95,7 @@ class Stream(IterableDataset):  # type: ignore[misc]
         self._pinned: tuple[int, list[frozenset[int] | None]] | None = None
         self._pinned_order: Finder | None = None
         self._make = BatchMaker(tuple(part.source for part in parts), n_samples)
-        self._loader: list[DataLoader] = []
-        weakref.finalize(self, end_workers, self._loader)
+        self._loader = self._no_workers()
         self._ahead: Ahead | None = None
         self._slots: Slots | None = None
         self._handed_out = 0
@@ -161,33 +172,28 @@ class Stream(IterableDataset):  # type: ignore[misc]
         Raises:
             ConfigError: the state is of another order or other data.
         """
-        if state.get("version") != STATE_VERSION:
-            raise ConfigError(
-                f"state of a stream: version {state.get('version')!r}; must be {STATE_VERSION}"
-            )
+        saved = SavedState.read(state)
         for name, here in self._plain_rules().items():
-            if state[name] != here:
+            if (then := saved.rule(name)) != here:
                 raise ConfigError(
-                    f"state of a stream: saved with {name} = {state[name]!r}, here it is {here!r}; "
+                    f"state of a stream: saved with {name} = {then!r}, here it is {here!r}; "
                     f"give the value of the saved one"
                 )
-        if len(state["datasets"]) != len(self._parts):
+        if len(saved.datasets) != len(self._parts):
             raise ConfigError(
-                f"state of a stream: of {len(state['datasets'])} datasets, here are "
-                f"{len(self._parts)}"
+                f"state of a stream: of {len(saved.datasets)} datasets, here are {len(self._parts)}"
             )
-        pinned = [
-            part.pinned(saved) for part, saved in zip(self._parts, state["datasets"], strict=True)
-        ]
+        pinned = [part.pinned(of) for part, of in zip(self._parts, saved.datasets, strict=True)]
         self._ahead = None
-        self._position = (state["epoch"], state["step"])
+        self._position = (saved.epoch, saved.step)
         self._pinned = self._pinned_order = None
-        if state["step"] and any(only is not None for only in pinned):
-            self._pinned = (state["epoch"], pinned)
+        if saved.step and any(only is not None for only in pinned):
+            self._pinned = (saved.epoch, pinned)
             self._pinned_order = self._order_of(pinned)
 
     def set_epoch(self, epoch: int) -> None:
         """Go to the beginning of an epoch, unless it is the one at hand."""
+        epoch = whole("epoch", epoch, 0)
         if epoch != self._position[0]:
             self._ahead = None
             self._position = (epoch, 0)
@@ -205,9 +211,15 @@ class Stream(IterableDataset):  # type: ignore[misc]
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Inverse of `__getstate__`."""
         self.__dict__.update(state)
-        self._loader, self._ahead, self._slots = [], None, None
+        self._loader, self._ahead, self._slots = self._no_workers(), None, None
         self._order = self._order_of(None)
         self._pinned_order = self._order_of(self._pinned[1]) if self._pinned else None
+
+    def _no_workers(self) -> list[DataLoader]:
+        """Where the loader of workers will be, which ends with this."""
+        loader: list[DataLoader] = []
+        weakref.finalize(self, end_workers, loader)
+        return loader
 
     def _here(self) -> Iterator[Batch]:
         while (found := self._find(*self._begin())) is not None:
@@ -230,21 +242,34 @@ class Stream(IterableDataset):  # type: ignore[misc]
 
     def _from_workers(self) -> Iterator[Batch]:
         """Batches that workers read ahead, also across the ends of epochs."""
-        if self._ahead is None or self._ahead.position != self._position:
-            self._ahead = Ahead(self._start(), self._begin())
-        ahead, epoch = self._ahead, self._begin()[0]
-        while (batch := self._next(ahead, epoch)) is not None:
+        epoch = self._begin()[0]
+        while (batch := self._next(ahead := self._being_read(), epoch)) is not None:
             self._position = ahead.position = self._after(epoch, batch.step)
             self._count()
             yield batch
-            if self._position[0] != epoch or self._ahead is not ahead:
+            if self._position[0] != epoch:
                 return
         ahead.position = self._begin()
+
+    def _being_read(self) -> Ahead:
+        """What workers read ahead from the position on; they are sent there if they are not."""
+        if not started_here(self._loader):
+            self.close()
+        if self._ahead is None or self._ahead.position != self._position:
+            self._ahead = Ahead(self._start(), self._begin())
+        return self._ahead
 
     def _next(self, ahead: Ahead, epoch: int) -> Batch | None:
         """What the workers give next, if it is of this epoch."""
         while ahead.held is None:
-            found = next(ahead.results, None)
+            try:
+                found = next(ahead.results, None)
+            except BaseException as error:
+                # What was under way is lost, and a loader would pass over it.
+                self.close()
+                if isinstance(error, RuntimeError) and "exited unexpectedly" in str(error):
+                    raise worker_died(error) from error
+                raise
             if isinstance(found, NotYet):
                 self._find(*ahead.position)
                 continue
@@ -252,6 +277,7 @@ class Stream(IterableDataset):  # type: ignore[misc]
                 self.close()
                 raise found
             if found is None:
+                self._find(*ahead.position)
                 return None
             ahead.held = self._received(found)
         if ahead.held.epoch != epoch:
@@ -320,9 +346,20 @@ class Stream(IterableDataset):  # type: ignore[misc]
         return epoch, step
 
     def _find(self, epoch: int, step: int) -> Picks | None:
-        """A batch of this rank, waited for if need be; None after the last of an epoch."""
+        """A batch of this rank, waited for if need be; None after the last of an epoch.
+
+        Raises:
+            ConfigError: a dataset that was followed is complete, and there is not one batch.
+            StoreError: nothing was rendered for as long as was allowed.
+        """
         while isinstance(found := self._peek(epoch, step), str):
             if found == "the end":
+                if step == 0 and not self._is_over(epoch):
+                    raise ConfigError(
+                        f"{self._parts[0].source.place}: is complete, and what matches split and "
+                        f"filter does not fill a batch of {self._rules.batch}; ask for other "
+                        f"scenes or a smaller batch"
+                    )
                 return None
             for part in self._parts:
                 if part.follower is not None:
@@ -332,13 +369,16 @@ class Stream(IterableDataset):  # type: ignore[misc]
         return found
 
     def _peek(self, epoch: int, step: int) -> Picks | str:
-        if self._epochs is not None and epoch >= self._epochs:
+        if self._is_over(epoch):
             return "the end"
         order = self._order
         if self._pinned_order is not None and self._pinned and self._pinned[0] == epoch:
             order = self._pinned_order
         found = order.find(epoch, step)
         return found if isinstance(found, str) else found.of_rank(self._rank, self._world)
+
+    def _is_over(self, epoch: int) -> bool:
+        return self._epochs is not None and epoch >= self._epochs
 
     def _order_of(self, only: list[frozenset[int] | None] | None) -> Finder:
         """Order of all scenes, or of those of some shards of each dataset."""

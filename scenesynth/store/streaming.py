@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ import xxhash
 
 from scenesynth.errors import ConfigError
 from scenesynth.records import did_you_mean
+from scenesynth.store.arguments import name_list, positive, whole
 from scenesynth.store.arrays import CODECS
 from scenesynth.store.crops import Source
 from scenesynth.store.follow import FOLLOW_TIMEOUT_S, Follower, OnWait, log_waiting
@@ -86,25 +87,24 @@ def stream(
         pin_memory: hand out batches in page-locked memory, where there is a GPU.
 
     Raises:
-        ConfigError: something that the datasets cannot give.
-        StoreError: no dataset there, or torch is missing.
+        ConfigError: something that the datasets cannot give; or torch is missing.
+        StoreError: no dataset there.
     """
-    try:
-        from scenesynth.store.stream import Stream
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise ConfigError(
-            "stream needs torch, which is missing; install it: pip install 'scenesynth[torch]'"
-        ) from None
-    check_numbers(batch=batch, world=world, group=group)
+    from scenesynth.store.stream import Stream
+
+    batch, world = whole("batch", batch), whole("world", world)
+    rank, workers = whole("rank", rank, 0), whole("workers", workers, 0)
+    epochs = None if epochs is None else whole("epochs", epochs)
+    follow_timeout_s = positive("follow_timeout_s", follow_timeout_s)
+    asked_columns = name_list("columns", columns)
     check_ranks(batch, rank, world, drop_last=drop_last)
+    check_targets(targets)
     opened = _opened(datasets)
     _check_follow(opened, follow=follow, skip_bad=skip_bad)
     rules = Rules(
-        seed=seed,
+        seed=whole("seed", seed, 0),
         batch=batch,
-        group=group,
+        group=whole("group", group),
         shuffle=shuffle,
         weights=_weights(weights, opened),
         drop_last=drop_last,
@@ -119,7 +119,7 @@ def stream(
             ds,
             fmt,
             selection,
-            tuple(dict.fromkeys(columns)),
+            asked_columns,
             None
             if targets is None
             else TargetMaker.of_dataset(targets, classes, ds.classes, ds.sample_rate, n_samples),
@@ -168,17 +168,12 @@ def _part(
 
 
 def _opened(datasets: Given | Sequence[Given]) -> list[Dataset]:
+    if not isinstance(datasets, Dataset | str | Path | Iterable):
+        raise ConfigError(f"datasets = {datasets!r}; must be one or several")
     several: list[Given] = [datasets] if isinstance(datasets, Dataset | str | Path) else [*datasets]
     if not several:
         raise ConfigError("datasets: got none; give one or several")
     return [given if isinstance(given, Dataset) else open_dataset(given) for given in several]
-
-
-def check_numbers(**values: int) -> None:
-    """Raise ConfigError where a count is below 1."""
-    for name, value in values.items():
-        if value < 1:
-            raise ConfigError(f"{name} = {value}; must be at least 1")
 
 
 def check_ranks(batch: int, rank: int, world: int, *, drop_last: bool = True) -> None:
@@ -195,6 +190,12 @@ def check_ranks(batch: int, rank: int, world: int, *, drop_last: bool = True) ->
             f"drop_last=False with world = {world}: the ranks' last batches would differ in size; "
             f"read it all with one rank"
         )
+
+
+def check_targets(targets: object) -> None:
+    """Raise ConfigError where targets are none that `frames` gave."""
+    if not isinstance(targets, FrameTargets | None):
+        raise ConfigError(f"targets = {targets!r}; must be what ss.frames(...) gives, or None")
 
 
 def _check_follow(opened: Sequence[Dataset], *, follow: bool, skip_bad: SkipBad) -> None:
@@ -215,12 +216,13 @@ def _weights(
 ) -> tuple[float, ...] | None:
     if weights is None:
         return None
-    if len(weights) != len(opened):
-        raise ConfigError(f"weights: got {len(weights)} for {len(opened)} datasets")
-    for weight in weights:
-        if not 0 < weight < float("inf"):
-            raise ConfigError(f"weights = {list(weights)}: each must be above 0")
-    return tuple(float(weight) for weight in weights)
+    if isinstance(weights, str) or not isinstance(weights, Iterable):
+        raise ConfigError(f"weights = {weights!r}; must be a list, a number for each dataset")
+    checked = tuple(positive(f"weights[{n}]", weight) for n, weight in enumerate(weights))
+    if len(checked) != len(opened):
+        raise ConfigError(f"weights: got {len(checked)} for {len(opened)} datasets")
+    positive("sum of weights", sum(checked))
+    return checked
 
 
 def _formats(opened: Sequence[Dataset], wanted: str | None) -> list[StoredFormat]:
@@ -232,10 +234,9 @@ def _formats(opened: Sequence[Dataset], wanted: str | None) -> list[StoredFormat
     found = []
     for ds in opened:
         by_name = {fmt.name: fmt for fmt in ds.info.formats}
-        if name not in by_name:
-            raise ConfigError(
-                f"format {name!r}: {ds.place} has {', '.join(by_name)}{did_you_mean(name, by_name)}"
-            )
+        if not isinstance(name, str) or name not in by_name:
+            near = did_you_mean(str(name), by_name)
+            raise ConfigError(f"format {name!r}: {ds.place} has {', '.join(by_name)}{near}")
         found.append(by_name[name])
         for what, here, there in [
             ("channels", found[-1].channel_names, found[0].channel_names),
@@ -259,7 +260,7 @@ def crop_samples(longest: int, sample_rate: int, crop_s: float | None) -> int:
     """
     if crop_s is None:
         return longest
-    if not crop_s * sample_rate >= 1:
+    if not positive("crop_s", crop_s) * sample_rate >= 1:
         raise ConfigError(f"crop_s = {crop_s}; must be at least a sample, or None for whole scenes")
     if (n_samples := round(crop_s * sample_rate)) > longest:
         raise ConfigError(

@@ -21,6 +21,7 @@ and in the dense forms those without a direction (diffuse ones), are no targets.
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
@@ -30,6 +31,7 @@ from numpy.typing import NDArray
 
 from scenesynth.errors import ConfigError
 from scenesynth.records import did_you_mean
+from scenesynth.store.arguments import name_list, positive
 from scenesynth.store.frames import FRAME_HOP_S, frame_table, n_frames
 
 Form = Literal["events", "accdoa", "adpit"]
@@ -114,23 +116,36 @@ def frames(
     Raises:
         ConfigError: an unknown form or role, or no class.
     """
-    for value, known, what in [(form, Form, "form"), *((role, Role, "roles") for role in roles)]:
+    asked_roles = name_list("frames: roles", roles)
+    for value, known, what in [
+        (form, Form, "form"),
+        *((role, Role, "roles") for role in asked_roles),
+    ]:
         if value not in get_args(known):
             raise ConfigError(
                 f"frames: {what} = {value!r}{did_you_mean(str(value), get_args(known))}; must be "
                 f"{' or '.join(repr(name) for name in get_args(known))}"
             )
-    if not hop_s > 0:
-        raise ConfigError(f"frames: hop_s = {hop_s}; must be above 0")
-    pairs = None
-    if classes is not None:
-        given = classes.items() if isinstance(classes, Mapping) else ((c, c) for c in classes)
-        pairs = tuple(given)
-        if not pairs:
-            raise ConfigError("frames: classes is empty; leave it out for all of them")
+    if not asked_roles:
+        raise ConfigError("frames: roles is empty; leave it out for targets")
     return FrameTargets(
-        hop_s=hop_s, classes=pairs, form=form, roles=tuple(roles), distance=distance
+        hop_s=positive("frames: hop_s", hop_s),
+        classes=None if classes is None else _pairs(classes),
+        form=form,
+        roles=typing.cast(tuple[Role, ...], asked_roles),
+        distance=distance,
     )
+
+
+def _pairs(classes: Sequence[str] | Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Classes of the dataset, each with the one of the target that it counts as."""
+    own = name_list("frames: classes", classes)
+    if not own:
+        raise ConfigError("frames: classes is empty; leave it out for all of them")
+    if not isinstance(classes, Mapping):
+        return tuple((name, name) for name in own)
+    name_list("frames: classes", classes.values())
+    return tuple((name, classes[name]) for name in own)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

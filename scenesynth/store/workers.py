@@ -136,8 +136,28 @@ def end_workers(loaders: list[DataLoader]) -> None:
     """
     for loader in loaders:
         if loader._iterator is not None:
+            # A forked process has no say over those of its parent, but could end them.
+            loader._iterator._shutdown |= not _are_ours(loader)
             loader._iterator._shutdown_workers()
     loaders.clear()
+
+
+def started_here(loaders: Sequence[DataLoader]) -> bool:
+    """Whether this process, and not the one that it was forked from, has started workers."""
+    return all(loader._iterator is None or _are_ours(loader) for loader in loaders)
+
+
+def _are_ours(loader: DataLoader) -> bool:
+    return all(worker._parent_pid == os.getpid() for worker in loader._iterator._workers)
+
+
+def worker_died(error: BaseException) -> StoreError:
+    """What to say when a worker has ended without a word."""
+    return StoreError(
+        f"{error}: a worker that reads ahead was killed, as the kernel does when memory runs out; "
+        f"take fewer workers, smaller batches or shorter crops; iterating again, or a saved state, "
+        f"goes on with the batch that was to come"
+    )
 
 
 def unchanged(found: Any) -> Any:
