@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -137,6 +139,14 @@ def test_the_constant_answer_is_ninety_degrees_off_directions_all_round() -> Non
     # Of directions all round the lateral angle is arcsin of what is uniform on [-1, 1].
     assert scores["lateral_mean_deg"] == pytest.approx(90 - 180 / np.pi, abs=1.0)
     assert scores["class_accuracy"] == pytest.approx(0.5, abs=0.01)
+
+
+def test_an_answer_that_is_no_direction_counts_as_one_at_random() -> None:
+    """The mean of directions that balance has length 0, from which any angle is rounding."""
+    around = [np.array(xyz, float) for xyz in ((1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0))]
+    windows = [replace(w, direction=d) for w, d in zip(labelled(4, 0), around, strict=True)]
+    every = Embedded(features=np.zeros((4, 1)), windows=windows)
+    assert constant_scores(every, every)["doa_mean_deg"] == 90.0
 
 
 def test_features_of_other_windows_tell_no_direction() -> None:

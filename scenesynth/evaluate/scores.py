@@ -31,11 +31,12 @@ class Embedded:
 def probe_scores(train: Embedded, test: Embedded) -> dict[str, float]:
     """Scores on `test` of probes fitted on `train`.
 
-    `doa_mean_deg` and `doa_median_deg`: great-circle error; `lateral_mean_deg`: error of the angle
-    to the median plane, which is what two ears tell best; `distance_error`, `t60_error`: median
-    of |estimate / truth - 1|; `class_accuracy`: share of windows whose class is right, a class
-    that `train` lacks being wrong. What cannot be fitted (T60 of anechoic scenes alone, say) is
-    left out.
+    `doa_mean_deg` and `doa_median_deg`: great-circle error, 90 degrees where the estimate is no
+    direction (a vector of length 0), as of a direction at random; `lateral_mean_deg`: error of the
+    angle to the median plane, which is what two ears tell best; `distance_error`, `t60_error`:
+    median of |estimate / truth - 1|; `class_accuracy`: share of windows whose class is right, a
+    class that `train` lacks being wrong. What cannot be fitted (T60 of anechoic scenes alone, say)
+    is left out.
     """
     scores = _direction_scores(train, test)
     for name, field in (("distance_error", "distance_m"), ("t60_error", "t60_s")):
@@ -58,7 +59,8 @@ def constant_scores(train: Embedded, test: Embedded) -> dict[str, float]:
 def _direction_scores(train: Embedded, test: Embedded) -> dict[str, float]:
     truth = [np.array([window.direction for window in part.windows]) for part in (train, test)]
     found = fit_ridge(train.features, truth[0])(test.features)
-    errors_deg = np.degrees(angles_rad(found, truth[1]))
+    nowhere = np.linalg.norm(found, axis=-1) == 0.0
+    errors_deg = np.where(nowhere, 90.0, np.degrees(angles_rad(found, truth[1])))
     # The y axis goes through the ears.
     lateral = [np.degrees(np.arcsin(np.clip(vectors[:, 1:2], -1.0, 1.0))) for vectors in truth]
     lateral_found = fit_ridge(train.features, lateral[0])(test.features)
