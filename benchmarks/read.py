@@ -351,10 +351,10 @@ def parts_of_a_crop(root: str) -> dict[str, float]:
     """What a crop costs, in microseconds of a processor: reading, checksum, decoding, and so on."""
     stream = ss.stream(root, crop_s=CROP_S, batch=BATCH, format=FORMAT)
     maker = stream._make
-    reader, info = maker._readers[0], maker._readers[0].source.info
+    reader, info = maker._readers[0], maker._contents.info
     n_samples, n_scenes = stream.n_samples, len(ss.open_dataset(root))
-    units = np.random.default_rng(0).random(n_scenes)
-    crops = [reader.place(n, unit, n_samples) for n, unit in enumerate(units)]
+    index, units = np.arange(n_scenes), np.random.default_rng(0).random(n_scenes)
+    crops = [reader._place(n, unit, n_samples) for n, unit in enumerate(units)]
     shape = (BATCH, len(stream.channel_names), n_samples)
     out = np.empty(shape[1:], np.int16)
     decoded = np.empty((shape[1], info.chunk_samples), np.int16)
@@ -376,7 +376,7 @@ def parts_of_a_crop(root: str) -> dict[str, float]:
 
     whole, checked = per_crop(decode, n_scenes), per_crop(checksum, n_scenes)
     read = per_crop(lambda: [reader._fetch(crop) for crop in crops], n_scenes)
-    cut = per_crop(lambda: [reader.read([crop], [out]) for crop in crops], n_scenes)
+    cut = per_crop(lambda: reader.take(index, units, [out] * n_scenes), n_scenes)
     return {
         "read": read,
         "checksum": checked,
