@@ -418,6 +418,15 @@ def test_a_dataset_of_another_format_is_refused(tmp_path: Path) -> None:
         train(config, tmp_path / "run", tell=quiet)
 
 
+def test_a_split_to_look_at_is_never_the_one_that_is_trained_on(
+    scenes: Path, tmp_path: Path
+) -> None:
+    config = small_run(scenes, validation__every=3)
+    with pytest.raises(ConfigError, match=r"theirs are train\. Render other rooms") as caught:
+        train(config, tmp_path / "run", tell=quiet)
+    assert "validation.split=" not in str(caught.value)
+
+
 def test_no_dataset_is_told_with_an_example(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="none is given"):
         train(small_run(), tmp_path / "run", tell=quiet)

@@ -56,7 +56,9 @@ class Watch:
         samples = config.window_samples
         self._held = choose_windows(held_out, wanted.split, wanted.scenes, samples)
         if len(self._held) < 2:
-            raise ConfigError(_nothing_held_out(held_out, wanted.split, len(self._held)))
+            raise ConfigError(
+                _nothing_held_out(held_out, wanted.split, config.data.split, len(self._held))
+            )
         self._asked = [window for window in self._held if window.direction is not None]
         self._known: list[Window] = []
         if wanted.probe_every:
@@ -175,9 +177,9 @@ class Watch:
         return f"{window.dataset.place}, scene {window.number}, from {start_s:.2f} s"
 
 
-def _nothing_held_out(datasets: Sequence[Dataset], split: str, n: int) -> str:
+def _nothing_held_out(datasets: Sequence[Dataset], split: str, trained: str, n: int) -> str:
     there = sorted({name for dataset in datasets for name in dataset.scenes["split"].to_pylist()})
-    others = [name for name in there if name != split]
+    others = [name for name in there if name not in (split, trained)]
     return (
         f"validation.split = {split}: the datasets hold {n} scenes of it; theirs are "
         f"{', '.join(there) or 'none at all'}. Render other rooms and clips into a dataset of "
