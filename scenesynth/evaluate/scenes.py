@@ -61,9 +61,15 @@ def choose_windows(
     datasets: Sequence[Dataset], split: str, limit: int, samples: int, seed: int = 0
 ) -> list[Window]:
     """At most `limit` windows of `samples` samples, from scenes of a split drawn by `seed`."""
-    found = [window for dataset in datasets for window in _windows(dataset, split, samples)]
-    order = rng(seed, split, "probe").units(len(found)).argsort()[:limit]
-    return [found[n] for n in sorted(order)]
+    rows = [_of_split(dataset, split) for dataset in datasets]
+    stops = np.cumsum([len(table) for table in rows])
+    drawn = np.sort(rng(seed, split, "probe").units(sum(map(len, rows))).argsort()[:limit])
+    found: list[Window] = []
+    for dataset, table, stop in zip(datasets, rows, stops, strict=True):
+        first = stop - len(table)
+        mine = drawn[(drawn >= first) & (drawn < stop)] - first
+        found += _windows(dataset, table.take(mine), samples)
+    return found
 
 
 def read_windows(
@@ -84,18 +90,23 @@ def _cut(window: Window, format: str, samples: int) -> NDArray[np.float32]:
     return np.pad(part, ((0, 0), (0, samples - part.shape[1])))
 
 
-def _windows(dataset: Dataset, split: str, samples: int) -> Iterator[Window]:
+def _of_split(dataset: Dataset, split: str) -> pa.Table:
+    """Rows of the usable scenes of a split, with their numbers in the dataset."""
     scenes = dataset.table("scenes", _SCENES)
-    scenes = scenes.filter(pc.equal(scenes["status"], STATUS_OK)).to_pylist()
-    targets = _first_targets(dataset.table("events", _EVENTS))
-    for number, scene in enumerate(scenes):
-        if scene["split"] != split:
-            continue
+    scenes = scenes.filter(pc.equal(scenes["status"], STATUS_OK))
+    scenes = scenes.append_column("number", pa.array(np.arange(len(scenes))))
+    return scenes.filter(pc.equal(scenes["split"], split))
+
+
+def _windows(dataset: Dataset, scenes: pa.Table, samples: int) -> Iterator[Window]:
+    events = dataset.table("events", _EVENTS)
+    targets = _first_targets(events.filter(pc.is_in(events["index"], scenes["index"])))
+    for scene in scenes.to_pylist():
         event = targets.get(scene["index"])
         t60_s = scene["rt60_broadband_s"]
         window = Window(
             dataset=dataset,
-            number=number,
+            number=scene["number"],
             start=0,
             direction=None,
             distance_m=math.nan,

@@ -105,10 +105,10 @@ class Batches:
             ContentError: this draw cannot be used.
         """
         if attempt:
-            return _usable(rendered(job, [index], attempt, self._device)[index])
+            return usable(rendered(job, [index], attempt, self._device)[index])
         if index not in self._ready:
             self._turn(job, index)
-        return _usable(self._ready.pop(index))
+        return usable(self._ready.pop(index))
 
     def _turn(self, job: ShardJob, index: int) -> None:
         """Take the batch that begins with `index`, and begin with the one after it."""
@@ -174,7 +174,8 @@ def _moving(spec: SceneSpec) -> bool:
     return any(moves(emitter, spec) for emitter in spec.emitters)
 
 
-def _usable(drawn: Drawn) -> Scene:
+def usable(drawn: Drawn) -> Scene:
+    """The scene; raises the error in place of one."""
     if isinstance(drawn, ContentError):
         raise drawn
     return drawn

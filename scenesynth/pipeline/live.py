@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from scenesynth.acoustics.gpu.device import torch_device
 from scenesynth.corpus.corpora import Corpora, prepare_for_rendering
-from scenesynth.errors import ConfigError, ContentError
-from scenesynth.pipeline.device import rendered
+from scenesynth.errors import ConfigError
+from scenesynth.pipeline.device import rendered, usable
 from scenesynth.pipeline.plan import Plan, make_plan, split_of
 from scenesynth.pipeline.shard import SceneMaker, ShardJob, make_scene, usable_scene
 from scenesynth.render.compile import ensure_compiled
@@ -330,10 +330,7 @@ def _on_device(job: ShardJob, indices: Sequence[int], device: str) -> SceneMaker
     first = rendered(job, indices, 0, device)
 
     def make(job: ShardJob, index: int, attempt: int) -> Scene:
-        drawn = rendered(job, [index], attempt, device)[index] if attempt else first[index]
-        if isinstance(drawn, ContentError):
-            raise drawn
-        return drawn
+        return usable(rendered(job, [index], attempt, device)[index] if attempt else first[index])
 
     return make
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, get_args
 
 import numpy as np
@@ -252,20 +252,17 @@ class TargetMaker:
         there = n_frames(n_samples, self.sample_rate, self.asked.hop_s) - first
         mask = np.arange(self.n_frames) < there
         cut = slice(first, first + min(self.n_frames, max(there, 0)))
-        make = {"events": self._events, "accdoa": self._accdoa, "adpit": self._adpit}
-        found = make[self.asked.form](
-            labels, labels.active[:, cut], labels.vectors[:, cut], labels.distance_m[:, cut]
+        heard = replace(
+            labels,
+            active=labels.active[:, cut],
+            vectors=labels.vectors[:, cut],
+            distance_m=labels.distance_m[:, cut],
         )
-        return {**found, "mask": mask}
+        make = {"events": self._events, "accdoa": self._accdoa, "adpit": self._adpit}
+        return {**make[self.asked.form](heard), "mask": mask}
 
-    def _events(
-        self,
-        labels: Labels,
-        active: NDArray[np.bool_],
-        vectors: NDArray[np.float32],
-        distance_m: NDArray[np.float32],
-    ) -> Arrays:
-        which, frame = np.nonzero(active)
+    def _events(self, labels: Labels) -> Arrays:
+        which, frame = np.nonzero(labels.active)
         repeats = [len(labels.classes[n]) for n in which]
         at = np.repeat(np.arange(len(which)), repeats)
         classes = [place for n in which for place in labels.classes[n]]
@@ -275,47 +272,35 @@ class TargetMaker:
             "frame": frame[at],
             "class_id": np.array(classes, np.int64)[order],
             "event": np.array(labels.events, np.int64)[which[at]],
-            "direction": vectors[which[at], frame[at]],
-            "distance_m": distance_m[which[at], frame[at]],
+            "direction": labels.vectors[which[at], frame[at]],
+            "distance_m": labels.distance_m[which[at], frame[at]],
         }
 
-    def _accdoa(
-        self,
-        labels: Labels,
-        active: NDArray[np.bool_],
-        vectors: NDArray[np.float32],
-        distance_m: NDArray[np.float32],
-    ) -> Arrays:
+    def _accdoa(self, labels: Labels) -> Arrays:
         accdoa = np.zeros((self.n_frames, 3, len(self.names)), np.float32)
         distance = np.zeros((self.n_frames, len(self.names)), np.float32)
         for place, which in self._by_class(labels):
-            sounds = _directed(active, vectors, which)
+            sounds = _directed(labels, which)
             event, frame, rank = _ranked(sounds)
             event, frame = event[rank == 0], frame[rank == 0]
-            accdoa[frame, :, place] = vectors[which][event, frame]
-            distance[frame, place] = distance_m[which][event, frame]
+            accdoa[frame, :, place] = labels.vectors[which][event, frame]
+            distance[frame, place] = labels.distance_m[which][event, frame]
         return {"accdoa": accdoa, "distance_m": distance}
 
-    def _adpit(
-        self,
-        labels: Labels,
-        active: NDArray[np.bool_],
-        vectors: NDArray[np.float32],
-        distance_m: NDArray[np.float32],
-    ) -> Arrays:
+    def _adpit(self, labels: Labels) -> Arrays:
         rows = 5 if self.asked.distance else 4
         adpit = np.zeros((self.n_frames, TRACKS, rows, len(self.names)), np.float32)
         for place, which in self._by_class(labels):
-            sounds = _directed(active, vectors, which)
+            sounds = _directed(labels, which)
             event, frame, rank = _ranked(sounds)
             kept = rank < _OVERLAPS
             event, frame, rank = event[kept], frame[kept], rank[kept]
             together = np.minimum(sounds.sum(axis=0), _OVERLAPS)[frame]
             track = _FIRST_TRACK[together] + rank
             adpit[frame, track, 0, place] = 1.0
-            adpit[frame, track, 1:4, place] = vectors[which][event, frame]
+            adpit[frame, track, 1:4, place] = labels.vectors[which][event, frame]
             if self.asked.distance:
-                adpit[frame, track, 4, place] = distance_m[which][event, frame]
+                adpit[frame, track, 4, place] = labels.distance_m[which][event, frame]
         return {"adpit": adpit}
 
     def _by_class(self, labels: Labels) -> list[tuple[int, list[int]]]:
@@ -327,11 +312,9 @@ class TargetMaker:
         return sorted(found.items())
 
 
-def _directed(
-    active: NDArray[np.bool_], vectors: NDArray[np.float32], which: list[int]
-) -> NDArray[np.bool_]:
+def _directed(labels: Labels, which: list[int]) -> NDArray[np.bool_]:
     """Where events sound that have a direction. Shape: [events, frames]."""
-    return active[which] & ~np.isnan(vectors[which, :, 0])
+    return labels.active[which] & ~np.isnan(labels.vectors[which, :, 0])
 
 
 def _ranked(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+
+import pyarrow.compute as pc
 
 from scenesynth.errors import ConfigError
 from scenesynth.store.reader import Dataset, open_dataset
+from scenesynth.store.schema import STATUS_OK
 from scenesynth.store.stream import Stream
 from scenesynth.store.streaming import stream
 from scenesynth.train.config import RunConfig
@@ -152,14 +155,21 @@ def _check_window(what: str, n_samples: int, config: RunConfig) -> None:
         )
 
 
+def scenes_by_split(datasets: Sequence[Dataset]) -> Counter[str]:
+    """How many usable scenes of each split there are."""
+    counts: Counter[str] = Counter()
+    for dataset in datasets:
+        scenes = dataset.table("scenes", ["split", "status"])
+        counts.update(scenes.filter(pc.equal(scenes["status"], STATUS_OK))["split"].to_pylist())
+    return counts
+
+
 def _check_split(datasets: Sequence[Dataset], config: RunConfig) -> None:
-    splits: list[Any] = [
-        name for dataset in datasets for name in dataset.scenes["split"].to_pylist()
-    ]
-    n = splits.count(config.data.split)
+    splits = scenes_by_split(datasets)
+    n = splits[config.data.split]
     if n >= config.batch:
         return
-    there = ", ".join(f"{splits.count(name)} of {name}" for name in sorted(set(splits)))
+    there = ", ".join(f"{count} of {name}" for name, count in sorted(splits.items()))
     if n == 0:
         raise ConfigError(
             f"data.split = {config.data.split}: the datasets hold no scene of it, but "

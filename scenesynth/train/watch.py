@@ -21,6 +21,7 @@ from scenesynth.features.front_end import FrontEnd
 from scenesynth.models.mae import MaskedAutoencoder
 from scenesynth.store.reader import Dataset
 from scenesynth.train.config import RunConfig
+from scenesynth.train.data import scenes_by_split
 from scenesynth.train.draws import draw
 from scenesynth.train.panels import write_panels
 from scenesynth.train.processes import Processes
@@ -178,7 +179,7 @@ class Watch:
 
 
 def _nothing_held_out(datasets: Sequence[Dataset], split: str, trained: str, n: int) -> str:
-    there = sorted({name for dataset in datasets for name in dataset.scenes["split"].to_pylist()})
+    there = sorted(scenes_by_split(datasets))
     others = [name for name in there if name not in (split, trained)]
     return (
         f"validation.split = {split}: the datasets hold {n} scenes of it; theirs are "
