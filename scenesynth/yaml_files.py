@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,6 +33,33 @@ def read_yaml(path: Path) -> Any:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: is not UTF-8 text ({error.reason})") from None
     return parse_yaml(text, str(path))
+
+
+def find_yaml(
+    name_or_path: str | Path, folder: Path, known: Callable[[], Iterable[str]], kind: str, file: str
+) -> Path:
+    """Path of a YAML file that is given as such, or by the name of one that comes along.
+
+    Args:
+        folder: where those are.
+        known: tells their names; not asked where a path is given.
+        kind, file: what to call one of them, and a file, in an error.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    text = str(name_or_path)
+    if text.endswith((".yaml", ".yml")):
+        if not Path(text).exists():
+            raise ConfigError(f"{text}: no such {file}")
+        return Path(text)
+    names = list(known())
+    if text not in names:
+        raise ConfigError(
+            f"no {kind} {text!r}{did_you_mean(text, names)}; known: {', '.join(names)}; a file is "
+            f"given by its path with .yaml"
+        )
+    return folder / f"{text}.yaml"
 
 
 def parse_yaml(text: str, where: str) -> Any:

@@ -12,11 +12,11 @@ from typing import Any, Final
 
 from scenesynth.data import data_root
 from scenesynth.errors import ConfigError
-from scenesynth.records import did_you_mean, from_plain, to_plain
+from scenesynth.records import from_plain, to_plain
 from scenesynth.room.assets import adopt
 from scenesynth.room.family import check_materials
 from scenesynth.scene.recipe_records import Recipe
-from scenesynth.yaml_files import read_yaml, set_field
+from scenesynth.yaml_files import find_yaml, read_yaml, set_field
 
 RECIPE_FOLDER: Final = "room_specs"
 MARK: Final = "targets"
@@ -68,18 +68,9 @@ def find_recipe(name_or_path: str | Path) -> Path:
     Raises:
         ConfigError: neither a file nor the name of a recipe.
     """
-    text = str(name_or_path)
-    if text.endswith((".yaml", ".yml")):
-        if not Path(text).exists():
-            raise ConfigError(f"{text}: no such recipe file")
-        return Path(text)
-    known = list_recipes()
-    if text not in known:
-        raise ConfigError(
-            f"no recipe {text!r}{did_you_mean(text, known)}; known: {', '.join(known)}; a file is "
-            f"given by its path with .yaml"
-        )
-    return data_root() / RECIPE_FOLDER / f"{text}.yaml"
+    return find_yaml(
+        name_or_path, data_root() / RECIPE_FOLDER, list_recipes, "recipe", "recipe file"
+    )
 
 
 def _adopt_meshes(plain: dict[str, Any], folder: Path) -> None:

@@ -19,8 +19,8 @@ from scenesynth.data import data_root
 from scenesynth.errors import ConfigError
 from scenesynth.features.config import FeatureConfig, feature_preset
 from scenesynth.models.config import MaeConfig, sized
-from scenesynth.records import did_you_mean, from_plain, to_plain
-from scenesynth.yaml_files import read_yaml, set_field
+from scenesynth.records import from_plain, to_plain
+from scenesynth.yaml_files import find_yaml, read_yaml, set_field
 
 PRESET_FOLDER: Final = "manifests/runs"
 
@@ -268,7 +268,7 @@ def load_run(name_or_path: str | Path, changes: Sequence[tuple[str, str]] = ()) 
     Raises:
         ConfigError: no such preset, or a wrong one; names file, field and value.
     """
-    path = _find(name_or_path)
+    path = find_yaml(name_or_path, data_root() / PRESET_FOLDER, list_presets, "preset", "file")
     plain = read_yaml(path)
     if not isinstance(plain, dict):
         raise ConfigError(f"{path}: holds no mapping, so it is no configuration of a run")
@@ -306,21 +306,6 @@ def bound(plain: Mapping[str, Any]) -> dict[str, Any]:
             value = {key: v for key, v in value.items() if f"{name}.{key}" not in _FREE}
         kept[name] = value
     return kept
-
-
-def _find(name_or_path: str | Path) -> Path:
-    text = str(name_or_path)
-    if text.endswith((".yaml", ".yml")):
-        if not Path(text).exists():
-            raise ConfigError(f"{text}: no such file")
-        return Path(text)
-    known = list_presets()
-    if text not in known:
-        raise ConfigError(
-            f"no preset {text!r}{did_you_mean(text, known)}; known: {', '.join(known)}; a file is "
-            f"given by its path with .yaml"
-        )
-    return data_root() / PRESET_FOLDER / f"{text}.yaml"
 
 
 def _written_out(plain: dict[str, Any], changes: Sequence[tuple[str, str]]) -> dict[str, Any]:
