@@ -24,12 +24,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 from numpy.typing import NDArray
 
+from scenesynth.localization.directions import Directions
+from scenesynth.localization.intensity import intensity_vectors
+from scenesynth.localization.reach import reach_of
 from scenesynth.pipeline.formats import format_of
 from scenesynth.preview import view
-from scenesynth.preview.directions import Directions
-from scenesynth.preview.intensity import intensity_vectors
 from scenesynth.preview.listen import array_encoder
-from scenesynth.preview.reach import reach_of
 from scenesynth.preview.view import Estimate, view_of
 from scenesynth.room.model import Air, AssetRef
 from scenesynth.spatial.formats import Format

@@ -16,14 +16,15 @@ PACKAGE = Path(scenesynth.__file__).parent
 FLOORS = [
     {
         *("errors", "data", "jit", "records", "yaml_files"),
-        *("seeds", "timing", "distributions", "fourier", "sofa"),
+        *("seeds", "timing", "distributions", "fourier", "sofa", "plots"),
     },
     {"room", "spatial", "corpus", "store", "features", "models"},
     {"scene"},
     {"acoustics"},
     {"render"},
     {"pipeline"},
-    {"evaluate", "preview"},
+    {"localization"},
+    {"evaluate", "preview", "audit"},
     {"train"},
     {"cli"},
 ]

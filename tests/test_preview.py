@@ -18,13 +18,13 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from oracles_scene import RATE, plane_wave_scene, with_motion
 
-from scenesynth.preview.directions import estimate_directions, to_angles, to_vectors
+from scenesynth.localization.directions import estimate_directions, to_angles, to_vectors
+from scenesynth.plots.text import drawable, number
 from scenesynth.preview.export import export_gain
 from scenesynth.preview.figure import DPI, SIZE_INCHES
 from scenesynth.preview.files import write_preview
 from scenesynth.preview.over_time import draw_direction, log_spectrogram
 from scenesynth.preview.plan import draw_plan
-from scenesynth.preview.text import drawable, number
 from scenesynth.preview.view import view_of
 from scenesynth.store.schema import Scene
 

@@ -14,13 +14,13 @@ from matplotlib.figure import Figure
 from oracles_scene import RATE, plane_wave_scene
 from preview_helpers import heard_scene
 
+from scenesynth.localization.directions import estimate_directions, to_angles, to_vectors
+from scenesynth.localization.reach import as_told, reach_of
 from scenesynth.pipeline.formats import format_of, stored_format
-from scenesynth.preview.directions import estimate_directions, to_angles, to_vectors
+from scenesynth.plots.text import direction
 from scenesynth.preview.files import write_preview
 from scenesynth.preview.listen import best_to_hear, listening
 from scenesynth.preview.over_time import draw_direction, draw_waveforms
-from scenesynth.preview.reach import as_told, reach_of
-from scenesynth.preview.text import direction
 from scenesynth.preview.view import Estimate, view_of
 from scenesynth.room.model import AssetRef
 from scenesynth.scene.spec import SceneSpec

@@ -7,11 +7,11 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from scenesynth.preview.text import direction, drawable, number, told
+from scenesynth.plots.style import INK, QUIET
+from scenesynth.plots.text import direction, drawable, number
+from scenesynth.preview.told import told
 from scenesynth.preview.view import Sounding, View
 
-INK = "#222222"
-QUIET = "#6A6A6A"
 SNR = "Target / noise (SNR)"
 MAX_DIRECTIONS = 6
 MAX_DOUBTS = 3

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from scenesynth.plots.style import drawn_alike
+from scenesynth.plots.text import drawable
 from scenesynth.preview.facts import draw_facts
 from scenesynth.preview.over_time import (
     draw_direction,
@@ -18,23 +19,10 @@ from scenesynth.preview.over_time import (
     draw_waveforms,
 )
 from scenesynth.preview.plan import draw_plan
-from scenesynth.preview.text import FONT, drawable
 from scenesynth.preview.view import View
 
 SIZE_INCHES = (16.0, 10.6)
 DPI = 100
-STYLE = {
-    "font.family": FONT,
-    "font.size": 9.5,
-    "axes.titlesize": 10,
-    "axes.titleweight": "bold",
-    "axes.labelsize": 9,
-    "axes.edgecolor": "#999999",
-    "axes.linewidth": 0.8,
-    "xtick.labelsize": 8.5,
-    "ytick.labelsize": 8.5,
-    "figure.facecolor": "white",
-}
 
 
 def write_picture(path: Path, view: View, exports: Sequence[str]) -> None:
@@ -44,7 +32,7 @@ def write_picture(path: Path, view: View, exports: Sequence[str]) -> None:
         exports: what wavs were made of and how, in words, for the picture.
     """
     # The default style first: a user's matplotlibrc must not change what a picture looks like.
-    with matplotlib.style.context(["default", STYLE]):
+    with drawn_alike():
         _figure(view, exports).savefig(path, dpi=DPI)
 
 

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from scenesynth.localization.agreement import formats_of
+from scenesynth.plots.text import direction, number
 from scenesynth.preview.export import write_wav
 from scenesynth.preview.figure import write_picture
 from scenesynth.preview.listen import best_to_hear, listening
-from scenesynth.preview.text import direction, number, told
-from scenesynth.preview.view import Sounding, View, formats_of, view_of
+from scenesynth.preview.told import told
+from scenesynth.preview.view import Sounding, View, view_of
 from scenesynth.spatial.formats import Format
 from scenesynth.store.schema import Scene
 

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import hann
 
-from scenesynth.preview.directions import Directions, to_angles, to_vectors
-from scenesynth.preview.reach import as_told
-from scenesynth.preview.text import MINUS, drawable, number
-from scenesynth.preview.view import NOISE_COLOUR, Sounding, View
+from scenesynth.localization.directions import Directions, to_angles, to_vectors
+from scenesynth.localization.reach import as_told
+from scenesynth.plots.style import GRID, INK, NOISE_COLOUR
+from scenesynth.plots.text import MINUS, drawable, number
+from scenesynth.preview.view import Sounding, View
 
-INK = "#222222"
 SPECTRUM_RANGE_DB = 80.0
 MAX_LANES = 10
 
@@ -39,7 +39,7 @@ def draw_events(axes: Axes, view: View) -> None:
     hidden = len(order) - MAX_LANES
     more = f"; {hidden} more are not shown" if hidden > 0 else ""
     axes.set_title(f"Events: dry part solid, reverberant tail pale{more}", loc="left")
-    axes.grid(axis="x", color="#E6E6E6", lw=0.6)
+    axes.grid(axis="x", color=GRID, lw=0.6)
     axes.set_axisbelow(True)
 
 
@@ -67,7 +67,7 @@ def draw_waveforms(axes: Axes, view: View, channel_names: tuple[str, ...]) -> No
         + (f" (first 4 of {len(view.audio)} channels)" if hidden else ""),
         loc="left",
     )
-    axes.grid(axis="x", color="#E6E6E6", lw=0.6)
+    axes.grid(axis="x", color=GRID, lw=0.6)
 
 
 def _envelope(
@@ -137,7 +137,7 @@ def draw_direction(axes: Axes, view: View, part: int) -> None:
         _draw_label_line(axes, sounding, degrees)
     if view.directions is not None:
         _draw_estimates(axes, view, view.directions, part)
-    axes.grid(color="#E6E6E6", lw=0.6)
+    axes.grid(color=GRID, lw=0.6)
     axes.set_axisbelow(True)
     if part == 0:
         axes.set(ylim=(-190, 190), yticks=[180, 90, 0, -90, -180])

@@ -14,7 +14,9 @@ from matplotlib.patches import Polygon, Rectangle
 from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
-from scenesynth.preview.text import TIMES, drawable, place_labels
+from scenesynth.plots.labels import place_labels
+from scenesynth.plots.style import GRID, INK
+from scenesynth.plots.text import TIMES, drawable
 from scenesynth.preview.view import Sounding, View
 from scenesynth.room.mesh import load_mesh
 from scenesynth.room.model import Room
@@ -22,7 +24,6 @@ from scenesynth.room.outline import edges
 from scenesynth.scene.geometry import rotation_matrix
 from scenesynth.scene.spec import Emitter, Keyframe
 
-INK = "#222222"
 MARKERS = {"target": "o", "interferer": "^", "noise": "s"}
 
 
@@ -37,7 +38,7 @@ def draw_plan(axes: Axes, view: View, renderer: RendererBase) -> None:
     axes.set_ylabel("y in m")
     step = next(step for step in (0.5, 1, 2, 5, 10, 20, 50, 100) if max(length, width) / step <= 8)
     axes.set(xticks=np.arange(0, length + 1e-9, step), yticks=np.arange(0, width + 1e-9, step))
-    axes.grid(color="#E6E6E6", lw=0.6)
+    axes.grid(color=GRID, lw=0.6)
     axes.set_axisbelow(True)
     size = f" {TIMES} ".join(f"{side:.2f}" for side in (length, width, height))
     axes.set_title(

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from scenesynth.preview.onsets import BAND_EDGES_HZ, Array, rise, short_time
+from scenesynth.localization.onsets import BAND_EDGES_HZ, Array, rise, short_time
 
 
 def intensity_vectors(

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenesynth.acoustics.receivers import DEFAULT_HEAD
-from scenesynth.preview.onsets import Array, ShortTime, rise, short_time
-from scenesynth.preview.reach import Reach, as_told, reach_of
+from scenesynth.localization.onsets import Array, ShortTime, rise, short_time
+from scenesynth.localization.reach import Reach, as_told, reach_of
 from scenesynth.room.model import AssetRef
 from scenesynth.spatial.array_response import plane_wave_response
 from scenesynth.spatial.ears import ear_responses

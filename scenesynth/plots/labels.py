@@ -1,73 +1,22 @@
-"""Texts of a picture: any label made drawable, numbers made readable, labels kept apart."""
+"""Labels written beside points of a plot, where they cover nothing else."""
 
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import get_data_path
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import RendererBase
-from matplotlib.ft2font import FT2Font
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 from numpy.typing import ArrayLike, NDArray
 
-from scenesynth.preview.reach import Reach
-
-FONT = "DejaVu Sans"  # ships with matplotlib, so a picture looks the same everywhere
-EN_DASH, MINUS, TIMES = "\N{EN DASH}", "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
-INFINITY = "\N{INFINITY}"
 TEXT_WEIGHT = 8.0
 """How much worse it is to cover a text than a dot of a line or a marker."""
 HALO = [withStroke(linewidth=2.5, foreground="white", alpha=0.9)]
-
-
-@cache
-def _glyphs() -> frozenset[int]:
-    path = Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
-    return frozenset(FT2Font(str(path)).get_charmap())
-
-
-def drawable(text: str, limit: int = 28) -> str:
-    """`text` on one line, in glyphs that the font has (others as `\\u72ac`), cut to `limit`."""
-    flat = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    known = "".join(
-        c if ord(c) in _glyphs() else c.encode("ascii", "backslashreplace").decode()
-        for c in unicodedata.normalize("NFC", flat)
-    )
-    return known if len(known) <= limit else known[: limit - 1].rstrip() + "…"
-
-
-def number(value: float | None, unit: str = "", digits: int = 1, sign: bool = False) -> str:
-    """A number with its unit, or a dash where there is none. Zero has no sign."""
-    if value is None or math.isnan(value):
-        return EN_DASH
-    text = f"{value:{'+' if sign else ''}.{digits}f}".replace("-", MINUS).replace("inf", INFINITY)
-    if not text.strip(f"+{MINUS}0."):
-        text = text.lstrip(f"+{MINUS}")
-    return f"{text}{unit if unit == '°' or not unit else f' {unit}'}"
-
-
-def direction(azimuth_deg: float | None, elevation_deg: float | None) -> str:
-    """A direction, such as `az +34° el −3°`."""
-    return f"az {number(azimuth_deg, '°', 0, True)} el {number(elevation_deg, '°', 0, True)}"
-
-
-def told(angles_deg: tuple[float, float], reach: Reach) -> str:
-    """A direction as far as a format tells it, such as `lateral +34°`."""
-    azimuth_deg, elevation_deg = angles_deg
-    if reach == "side":
-        return f"lateral {number(azimuth_deg, '°', 0, True)}"
-    if reach == "upper":
-        return f"az {number(azimuth_deg, '°', 0, True)} el ±{number(elevation_deg, '°', 0)}"
-    return direction(azimuth_deg, elevation_deg)
 
 
 def place_labels(

@@ -16,10 +16,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from scenesynth.preview.intensity import intensity_vectors
-from scenesynth.preview.onsets import Array
-from scenesynth.preview.reach import Reach, reach_of
-from scenesynth.preview.steering import steered_vectors
+from scenesynth.localization.intensity import intensity_vectors
+from scenesynth.localization.onsets import Array
+from scenesynth.localization.reach import Reach, reach_of
+from scenesynth.localization.steering import steered_vectors
 from scenesynth.room.model import Air, AssetRef
 from scenesynth.spatial.formats import Format, ambisonic_format
 
