@@ -54,7 +54,7 @@ def write_preview(
         notes[name] = _gain_note(write_wav(wavs[-1], audio, scene.sample_rate))
     picture = folder / f"{scene.id}.png"
     write_picture(picture, view, (f"{view.format.name}.wav: {notes[view.format.name]}", heard))
-    lines = [_direction_line(sounding) for sounding in view.soundings if sounding.role != "noise"]
+    lines = [direction_line(sounding) for sounding in view.soundings if sounding.role != "noise"]
     lines += [f"wav ({name}): {note}" for name, note in notes.items() if note != _AS_RENDERED]
     return Preview(picture=picture, wavs=tuple(wavs), listen=listen, lines=tuple(lines))
 
@@ -77,7 +77,8 @@ def _gain_note(gain: float) -> str:
     return f"peak above full scale, all channels times {gain:.3f}"
 
 
-def _direction_line(sounding: Sounding) -> str:
+def direction_line(sounding: Sounding) -> str:
+    """Label against audio of an event, in words."""
     columns = sounding.columns
     name = f"{sounding.name} ({sounding.role})"
     estimate = sounding.estimate

@@ -119,21 +119,29 @@ class Dataset:
             events=tuple(tables.events.get(row["index"], ())),
         )
 
-    def stems(self, number: int) -> dict[str, dict[str, NDArray[np.float32]]]:
+    def stems(
+        self, number: int, formats: Sequence[str] | None = None
+    ) -> dict[str, dict[str, NDArray[np.float32]]]:
         """Stems of scene `number` by format and kind, which add up to its audio.
 
         Shape: [slots, channels, samples]. An event's slot is its column `stem`; slots that the
         scene does not need are silent.
+
+        Args:
+            number: the scene.
+            formats: names of the formats to read; None for all.
 
         Raises:
             IndexError: no such scene.
             StoreError: the dataset was rendered without them.
             CorruptShardError: its shard is missing or damaged.
         """
-        found: dict[str, dict[str, NDArray[np.float32]]] = {name: {} for name in self.formats}
+        asked = self.formats if formats is None else formats
+        found: dict[str, dict[str, NDArray[np.float32]]] = {name: {} for name in asked}
         for stem in self._stored_stems(wet=True):
             assert stem.format is not None
-            found[stem.format.name][stem.kind] = self._stem(stem, number)
+            if stem.format.name in found:
+                found[stem.format.name][stem.kind] = self._stem(stem, number)
         return found
 
     def dry(self, number: int) -> NDArray[np.float32]:
