@@ -15,6 +15,7 @@ from scenesynth.cli.app import FAILED, Sectioned, option, pairs, plural, tell
 from scenesynth.cli.live import Counter
 
 if TYPE_CHECKING:
+    from scenesynth.preview.choose import Usable
     from scenesynth.preview.shelf import DatasetShelf, Shelf
     from scenesynth.store.reader import Dataset
 
@@ -162,8 +163,12 @@ def preview(**options: Any) -> None:
     """
     asked = _Asked(**options)
     _check(asked)
-    shelf = _open(asked)
-    choice = _choose(shelf, asked)
+    shelf, choice = _of_recipe(asked) if asked.recipe else _of_dataset(asked)
+    if len(choice.scenes) > MOST and not asked.png:
+        raise click.UsageError(
+            f"{plural(len(choice.scenes), 'scene')} are more than the {MOST} that a page can hold; "
+            f"--random K takes some of them"
+        )
     if asked.serve:
         _serve(shelf, choice, asked)
         return
@@ -234,28 +239,17 @@ def _check(asked: _Asked) -> None:
         )
 
 
-def _open(asked: _Asked) -> Shelf:
-    from scenesynth.preview.shelf import DatasetShelf, open_recipe
-    from scenesynth.store.reader import open_dataset
-
-    if asked.recipe is None:
-        assert asked.uri is not None
-        dataset = open_dataset(asked.uri)
-        if not len(dataset):
-            tell(
-                f"error: {asked.uri}: none of its {plural(dataset.n_promised, 'scene')} is there "
-                f"yet; finish or begin its `scenesynth render` command, and look again"
-            )
-            raise SystemExit(FAILED)
-        return DatasetShelf(dataset)
+def _of_recipe(asked: _Asked) -> tuple[Shelf, _Choice]:
     from scenesynth.corpus.corpora import Corpora
+    from scenesynth.preview.recipe import open_recipe
     from scenesynth.store.schema import parse_stems
 
     def open_corpora() -> Corpora:
         with Counter() as progress:
             return Corpora.open(asked.sources, asked.noise, progress=progress)
 
-    return open_recipe(
+    assert asked.recipe is not None
+    shelf = open_recipe(
         asked.recipe,
         pairs(asked.changes),
         open_corpora,
@@ -266,6 +260,10 @@ def _open(asked: _Asked) -> Shelf:
         sources=asked.sources,
         noise=asked.noise,
     )
+    if asked.scenes:
+        return shelf, _Choice(scenes=sorted(set(asked.scenes)), how="chosen by number")
+    scenes = () if asked.serve and not asked.n_random else shelf.from_index(0, _wanted(asked))
+    return shelf, _Choice(scenes=scenes, how="as `scenesynth render` would make them, from 0 on")
 
 
 def _names(text: str) -> list[str]:
@@ -273,51 +271,57 @@ def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _choose(shelf: Shelf, asked: _Asked) -> _Choice:
-    from scenesynth.errors import ConfigError
+def _wanted(asked: _Asked) -> int:
+    return asked.n_random or (PICTURES if asked.png else PAGE_SCENES)
+
+
+def _of_dataset(asked: _Asked) -> tuple[Shelf, _Choice]:
+    # What draws and plays takes seconds to import; mistakes are found before.
+    from scenesynth.preview.choose import Usable
+    from scenesynth.store.reader import open_dataset
+
+    assert asked.uri is not None
+    dataset = open_dataset(asked.uri)
+    if not len(dataset):
+        tell(
+            f"error: {asked.uri}: none of its {plural(dataset.n_promised, 'scene')} is there "
+            f"yet; finish or begin its `scenesynth render` command, and look again"
+        )
+        raise SystemExit(FAILED)
+    choice = _choose(dataset, Usable(dataset), asked)
+
     from scenesynth.preview.shelf import DatasetShelf
 
-    if isinstance(shelf, DatasetShelf):
-        choice = _of_dataset(shelf, asked)
-    elif asked.scenes:
-        choice = _Choice(scenes=sorted(set(asked.scenes)), how="chosen by number")
-    else:
-        wanted = asked.n_random or (PICTURES if asked.png else PAGE_SCENES)
-        choice = _Choice(scenes=shelf.from_index(0, wanted), how="the first that would be rendered")
-    if len(choice.scenes) > MOST and not asked.png:
-        raise ConfigError(
-            f"{plural(len(choice.scenes), 'scene')} are more than the {MOST} that a page can hold; "
-            f"--random K takes some of them"
-        )
-    return choice
+    shelf = DatasetShelf(dataset)
+    return shelf, _worst(shelf, choice, asked.n_worst) if asked.n_worst else choice
 
 
-def _of_dataset(shelf: DatasetShelf, asked: _Asked) -> _Choice:
+def _choose(dataset: Dataset, usable: Usable, asked: _Asked) -> _Choice:
+    """What is asked for; of --worst those that are looked at."""
     from scenesynth.preview.choose import WORST_OF, draw, named_scenes
     from scenesynth.store.scene_ids import read_ids
 
-    usable = shelf.usable
+    drawing = asked.n_random or asked.n_worst
     named: list[int] | None = None
     if asked.scenes or asked.only:
-        numbers = named_scenes(shelf.dataset, map(str, asked.scenes), "--scene")
-        others = named_scenes(shelf.dataset, read_ids(asked.only) if asked.only else [], "--only")
+        numbers = named_scenes(dataset, map(str, asked.scenes), "--scene")
+        others = named_scenes(dataset, read_ids(asked.only) if asked.only else [], "--only")
         named = sorted({*numbers, *others})
-        if not (asked.n_random or asked.n_worst):
+        if not drawing:
             return _Choice(scenes=named, how="chosen by name")
-    elif asked.serve and not (asked.n_random or asked.n_worst):
+    elif asked.serve and not drawing:
         return _Choice(scenes=(), how="all that are there")
     n_pool = len(usable) if named is None else len(named)
-    default = PICTURES if asked.png else PAGE_SCENES
-    wanted = max(WORST_OF, asked.n_worst) if asked.n_worst else asked.n_random or default
+    wanted = max(WORST_OF, asked.n_worst) if asked.n_worst else _wanted(asked)
     drawn = draw(n_pool, wanted, asked.seed)
     scenes = [usable.index(n) if named is None else named[n] for n in drawn]
-    among = f"{len(scenes):,} of {plural(n_pool, 'scene')} drawn at random, seed {asked.seed}"
-    if asked.n_worst:
-        return _worst(shelf, scenes, asked.n_worst, among)
-    return _Choice(scenes=scenes, how=among)
+    of = f"{len(scenes):,} of {plural(n_pool, 'scene')}"
+    if len(scenes) == n_pool and named is None:
+        return _Choice(scenes=scenes, how=f"all {plural(n_pool, 'scene')}")
+    return _Choice(scenes=scenes, how=f"{of} drawn at random, seed {asked.seed}")
 
 
-def _worst(shelf: DatasetShelf, scenes: Sequence[int], wanted: int, among: str) -> _Choice:
+def _worst(shelf: DatasetShelf, looked: _Choice, wanted: int) -> _Choice:
     from scenesynth.errors import CorruptShardError
     from scenesynth.preview.choose import worst_scenes
 
@@ -331,28 +335,28 @@ def _worst(shelf: DatasetShelf, scenes: Sequence[int], wanted: int, among: str) 
             return None
 
     with Counter() as progress:
-        found = worst_scenes(scenes, wanted, error_of, progress)
-    how = f"the {len(found)} with the largest label errors of {among}"
+        found = worst_scenes(looked.scenes, wanted, error_of, progress)
+    how = f"the {len(found)} with the largest label errors, the largest first, of {looked.how}"
     return _Choice(scenes=found, how=how, failures=tuple(failures))
 
 
 def _write_page(shelf: Shelf, choice: _Choice, asked: _Asked) -> tuple[str, ...]:
     """Write the page; what cannot be on it."""
+    from scenesynth.errors import ContentError, CorruptShardError
     from scenesynth.preview.card import Card, card_of
-    from scenesynth.preview.page import check_writable, page_html
-    from scenesynth.preview.player import PAGE_STEMS_BYTES
+    from scenesynth.preview.page import PAGE_BYTES, check_writable, page_html
 
     path = asked.out or _default_page(shelf)
     check_writable(path)
     cards: list[Card] = []
     failures = dict.fromkeys(choice.failures)
-    stems_bytes = PAGE_STEMS_BYTES / max(1, len(choice.scenes))
+    share_bytes = PAGE_BYTES / max(1, len(choice.scenes))
     with Counter() as progress:
         for done, index in enumerate(choice.scenes):
             progress("scenes", done, len(choice.scenes))
             try:
-                cards.append(card_of(shelf.shown(index), stems_bytes))
-            except _unshowable() as error:
+                cards.append(card_of(shelf.shown(index), share_bytes))
+            except (ContentError, CorruptShardError) as error:
                 failures[f"scene {index}: {error}"] = None
         progress("scenes", len(choice.scenes), len(choice.scenes))
     if not cards:
@@ -366,13 +370,6 @@ def _write_page(shelf: Shelf, choice: _Choice, asked: _Asked) -> tuple[str, ...]
     return tuple(failures)
 
 
-def _unshowable() -> tuple[type[Exception], ...]:
-    from scenesynth.errors import ContentError, CorruptShardError
-    from scenesynth.pipeline.shard import SceneFailure
-
-    return (ContentError, CorruptShardError, SceneFailure)
-
-
 def _tell_scene(name: str, lines: Sequence[str]) -> None:
     click.echo(name)
     for line in lines:
@@ -381,6 +378,7 @@ def _tell_scene(name: str, lines: Sequence[str]) -> None:
 
 def _write_pictures(shelf: Shelf, choice: _Choice, asked: _Asked) -> tuple[str, ...]:
     """Write pictures and wavs; what could not be."""
+    from scenesynth.errors import ContentError, CorruptShardError
     from scenesynth.preview.files import write_preview
 
     folder = asked.out or _default_folder(shelf)
@@ -389,7 +387,7 @@ def _write_pictures(shelf: Shelf, choice: _Choice, asked: _Asked) -> tuple[str, 
     for index in choice.scenes:
         try:
             shown = shelf.shown(index)
-        except _unshowable() as error:
+        except (ContentError, CorruptShardError) as error:
             failures[f"scene {index}: {error}"] = None
             continue
         made = write_preview(shown.scene, folder, shown.known)
@@ -410,25 +408,15 @@ def _serve(shelf: Shelf, choice: _Choice, asked: _Asked) -> None:
 
 
 def _default_folder(shelf: Shelf) -> Path:
-    dataset = _dataset(shelf)
-    if dataset is not None and isinstance(dataset.root, Path):
-        return dataset.root / "preview"
-    return Path(f"preview-{_plain_name(shelf)}")
+    return shelf.folder / "preview" if shelf.folder else Path(f"preview-{_plain_name(shelf)}")
 
 
 def _default_page(shelf: Shelf) -> Path:
-    dataset = _dataset(shelf)
-    if dataset is not None and isinstance(dataset.root, Path):
-        return dataset.root / "preview" / "index.html"
+    if shelf.folder:
+        return shelf.folder / "preview" / "index.html"
     return Path(f"preview-{_plain_name(shelf)}.html")
-
-
-def _dataset(shelf: Shelf) -> Dataset | None:
-    from scenesynth.preview.shelf import DatasetShelf
-
-    return shelf.dataset if isinstance(shelf, DatasetShelf) else None
 
 
 def _plain_name(shelf: Shelf) -> str:
     """The last part of its name, as a part of a file name."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", Path(shelf.name.removeprefix("recipe ")).stem)
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", Path(shelf.name).stem)

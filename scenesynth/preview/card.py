@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from scenesynth.plots.text import number
 from scenesynth.preview.again import Again
 from scenesynth.preview.files import direction_line
-from scenesynth.preview.player import PAGE_STEMS_BYTES, Player, player_of
+from scenesynth.preview.player import Player, player_of
 from scenesynth.preview.plots import Plot, decay_plot, room_plot, timeline_plot
 from scenesynth.preview.tables import Table, classes_of, label_errors, tables_of
 from scenesynth.preview.view import View, view_of
@@ -73,11 +74,11 @@ class Card:
     lines: tuple[str, ...]
 
 
-def card_of(shown: Shown, stems_bytes: float = PAGE_STEMS_BYTES) -> Card:
+def card_of(shown: Shown, limit_bytes: float = math.inf) -> Card:
     """The card of a scene.
 
     Args:
-        stems_bytes: how large its stems may be together.
+        limit_bytes: what it may take in a page: stems beyond that are left out.
     """
     scene = shown.scene
     view = view_of(scene, shown.known)
@@ -85,6 +86,10 @@ def card_of(shown: Shown, stems_bytes: float = PAGE_STEMS_BYTES) -> Card:
     worst = max(label_errors(view), default=None)
     classes = classes_of(view.soundings)
     tables = tables_of(scene, view)
+    plots = (room_plot(view), timeline_plot(view), decay_plot(view))
+    spec = json.dumps(json.loads(scene.spec_json), indent=1, ensure_ascii=False)
+    left_bytes = limit_bytes - sum(len(plot.svg) for plot in plots if plot) - 2 * len(spec)
+    speed_mps = view.spec.air.speed_of_sound_mps
     return Card(
         id=scene.id,
         index=row["index"],
@@ -100,12 +105,12 @@ def card_of(shown: Shown, stems_bytes: float = PAGE_STEMS_BYTES) -> Card:
         },
         text=_searched(view, tables),
         duration_s=view.duration_s,
-        room=room_plot(view),
-        timeline=timeline_plot(view),
-        decay=decay_plot(view),
-        player=player_of(scene, shown.known, view.spec.air.speed_of_sound_mps, stems_bytes),
+        room=plots[0],
+        timeline=plots[1],
+        decay=plots[2],
+        player=player_of(scene, shown.known, speed_mps, left_bytes),
         tables=tables,
-        spec=json.dumps(json.loads(scene.spec_json), indent=1, ensure_ascii=False),
+        spec=spec,
         again=shown.again,
         lines=tuple(direction_line(s) for s in view.soundings if s.role != "noise"),
     )

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from scenesynth.errors import ConfigError
 from scenesynth.plots.page import render_page
 from scenesynth.preview.card import Card
 
-_PACKAGE = "scenesynth.preview"
+PAGE_BYTES: Final = 13_500_000
+"""What the cards of a page may take together, before stems are left out."""
+
+_PACKAGE: Final = "scenesynth.preview"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -34,9 +35,6 @@ PEAK: Final = 0.7
 """Of the loudest track, -3 dB re full scale: lossy coding overshoots."""
 
 MP3_RATES: Final = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
-PAGE_STEMS_BYTES: Final = 8_000_000
-"""Of the stems of all scenes of a page, so that one of a dozen scenes stays below 15 MB."""
-
 _WHOLE, _PART = 0.5, 0.7
 """How much the mixture and its parts are compressed, of 0 to 1."""
 
@@ -76,13 +74,13 @@ def player_of(
     scene: Scene,
     known: Mapping[str, Format],
     speed_of_sound_mps: float,
-    limit_bytes: float = PAGE_STEMS_BYTES,
+    limit_bytes: float = math.inf,
 ) -> Player:
     """All tracks of a scene.
 
     Args:
         known: the dataset's formats by name; microphones are known by them alone.
-        limit_bytes: of the stems together; those that matter least are left out.
+        limit_bytes: of all together; stems that matter least are left out.
     """
     formats = formats_of(scene, known)
     item = best_to_hear(formats)
@@ -99,7 +97,9 @@ def player_of(
     loudest = max([_peak(mixture), *(_peak(part.audio) for part in parts)])
     gain = PEAK / loudest if loudest > 0 else 1.0
     whole = _track("mixture", "", mixture * np.float32(gain), rate, _WHOLE)
-    stems, n_left_out = _within_limit([*parts, *_dry(scene)], gain, rate, limit_bytes)
+    stems, n_left_out = _within_limit(
+        [*parts, *_dry(scene)], gain, rate, limit_bytes - len(whole.data)
+    )
     return Player(tracks=_keyed([whole, *stems]), notes=tuple(_notes(item, gain, rate, n_left_out)))
 
 
@@ -230,4 +230,4 @@ def _notes(item: Format, gain: float, sample_rate: int, n_left_out: int) -> Iter
     if (rate := listening_rate(sample_rate)) != sample_rate:
         yield f"resampled to {rate / 1000:g} kHz for listening"
     if n_left_out:
-        yield f"{n_left_out} stems left out, which would make the page large"
+        yield f"{n_left_out} stems left out for the size of the page: show fewer scenes, or --serve"

@@ -17,7 +17,6 @@ from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 from scenesynth.errors import ConfigError, ContentError, StoreError
-from scenesynth.pipeline.shard import SceneFailure
 from scenesynth.preview.card import card_of
 from scenesynth.preview.page import Pager, card_html, page_html
 from scenesynth.preview.shelf import Shelf
@@ -25,7 +24,7 @@ from scenesynth.preview.shelf import Shelf
 HOST: Final = "127.0.0.1"
 CACHED_CARDS: Final = 32
 _NAMES: Final = ("127.0.0.1", "localhost")
-_UNAVAILABLE: Final = (ConfigError, ContentError, StoreError, SceneFailure, OSError)
+_UNAVAILABLE: Final = (ConfigError, ContentError, StoreError, OSError)
 
 
 class Previews:
@@ -68,7 +67,7 @@ class Previews:
         """The card of a scene; the latest ones are kept.
 
         Raises:
-            StoreError, SceneFailure: it cannot be shown.
+            StoreError, ContentError: it cannot be shown.
         """
         with self._lock:
             if index not in self._cards:

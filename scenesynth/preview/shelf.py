@@ -1,28 +1,20 @@
-"""Where a page's scenes come from: a dataset, or a recipe, rendered as they are asked for."""
+"""Where a page's scenes come from: a dataset here, a recipe in `scenesynth.preview.recipe`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from pathlib import Path
 from typing import Protocol
 
-from scenesynth.corpus.corpora import Corpora
 from scenesynth.pipeline.formats import format_of
-from scenesynth.pipeline.live import LiveSource
-from scenesynth.pipeline.plan import make_plan
-from scenesynth.pipeline.shard import ShardJob
-from scenesynth.preview.again import again_drawn, again_from
+from scenesynth.preview.again import again_from
 from scenesynth.preview.card import Shown
 from scenesynth.preview.choose import Usable
 from scenesynth.preview.listen import best_to_hear
 from scenesynth.preview.tables import label_errors
 from scenesynth.preview.view import view_of
-from scenesynth.render.compile import ensure_compiled
-from scenesynth.scene.recipe import load_recipe
-from scenesynth.spatial.formats import parse_formats
 from scenesynth.store.reader import Dataset, open_dataset
-from scenesynth.store.schema import Scene, events_schema, scenes_schema, table_of
-from scenesynth.store.writer import numbered
+from scenesynth.store.schema import Scene
 
 
 class Shelf(Protocol):
@@ -38,12 +30,17 @@ class Shelf(Protocol):
         """What its scenes are, in a sentence."""
         ...
 
+    @property
+    def folder(self) -> Path | None:
+        """Folder on this machine that a page may be put into."""
+        ...
+
     def shown(self, index: int) -> Shown:
         """A scene.
 
         Raises:
             CorruptShardError: its shard is missing or damaged.
-            SceneError: it cannot be rendered.
+            ContentError: it cannot be rendered.
         """
         ...
 
@@ -71,6 +68,10 @@ class DatasetShelf:
     @property
     def name(self) -> str:
         return str(self.dataset.place)
+
+    @property
+    def folder(self) -> Path | None:
+        return self.dataset.root if isinstance(self.dataset.root, Path) else None
 
     @property
     def about(self) -> str:
@@ -118,119 +119,3 @@ class DatasetShelf:
         if len(self.usable) == self.dataset.n_promised:
             return self
         return DatasetShelf(open_dataset(self.dataset.root))
-
-
-@dataclass(frozen=True, kw_only=True)
-class RecipeShelf:
-    """Scenes of a recipe, rendered when they are asked for; those that a dataset would hold.
-
-    Attributes:
-        source: what renders.
-        recipe, changes, sources, noise: as they were given, for the program that does it again.
-        limit: number of scenes that the recipe can make; None for no end.
-    """
-
-    source: LiveSource
-    recipe: str
-    changes: Sequence[tuple[str, str]] = ()
-    sources: Sequence[str] = ()
-    noise: Sequence[str] = ()
-    limit: int | None = None
-    name: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "name", f"recipe {self.recipe}")
-
-    @property
-    def about(self) -> str:
-        info = self.source.info
-        changed = "".join(f", {name} = {value}" for name, value in self.changes)
-        return (
-            f"rendered for this page, stored nowhere{changed}; seed {info.seed}, split "
-            f"{info.split}; {', '.join(info.format_names)} at {info.sample_rate / 1000:g} kHz"
-        )
-
-    def shown(self, index: int) -> Shown:
-        (rendered,) = self.source.scenes([index])
-        info = self.source.info
-        row, events = numbered(rendered, index)
-        (stored_row,) = table_of([row], scenes_schema(info.format_names)).to_pylist()
-        stored_events = table_of(events, events_schema()).to_pylist()
-        scene = replace(rendered, row=stored_row, events=tuple(stored_events))
-        again = again_drawn(
-            self.recipe,
-            self.changes,
-            scene,
-            seed=info.seed,
-            formats=info.format_names,
-            sources=self.sources,
-            noise=self.noise,
-        )
-        known = {stored.name: format_of(stored) for stored in info.formats}
-        return Shown(scene=scene, again=again, known=known)
-
-    def from_index(self, index: int, count: int) -> list[int]:
-        stop = index + count
-        return list(range(index, stop if self.limit is None else min(stop, self.limit)))
-
-    def before_index(self, index: int, count: int) -> list[int]:
-        return list(range(max(0, index - count), index))
-
-    def renewed(self) -> RecipeShelf:
-        return self
-
-
-def open_recipe(
-    recipe: str,
-    changes: Sequence[tuple[str, str]],
-    open_corpora: Callable[[], Corpora],
-    *,
-    formats: Sequence[str],
-    seed: int = 0,
-    split: str = "train",
-    stems: Sequence[str] = (),
-    sources: Sequence[str] = (),
-    noise: Sequence[str] = (),
-) -> RecipeShelf:
-    """A recipe whose scenes are rendered as they are asked for.
-
-    Args:
-        recipe: a name or a file.
-        changes: (field, value) of each `--set`.
-        open_corpora: opens the clips, once the recipe is known to be one.
-        stems: kinds of stems to render as well.
-        sources, noise: what the clips were opened from.
-
-    Raises:
-        ConfigError: an impossible recipe, corpus or argument.
-    """
-    parse_formats(formats)
-    loaded = load_recipe(recipe, changes)
-    plan = make_plan(
-        "preview",
-        loaded,
-        open_corpora(),
-        formats=formats,
-        scenes=1,
-        seed=seed,
-        split=split,
-        stems=stems,
-    )
-    job = ShardJob(
-        root=plan.root,
-        info=plan.info,
-        recipe=plan.recipe,
-        corpora=plan.corpora.descriptor(),
-        shard=0,
-        stop=plan.stop,
-        split=plan.info.split,
-    )
-    ensure_compiled()
-    return RecipeShelf(
-        source=LiveSource(job=job, device="cpu", columns=(), targets=None),
-        recipe=recipe,
-        changes=tuple(changes),
-        sources=tuple(sources),
-        noise=tuple(noise),
-        limit=plan.limit,
-    )
