@@ -14,9 +14,11 @@ from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 from numpy.typing import ArrayLike, NDArray
 
+from scenesynth.plots.style import INK, PAPER
+
 TEXT_WEIGHT = 8.0
 """How much worse it is to cover a text than a dot of a line or a marker."""
-HALO = [withStroke(linewidth=2.5, foreground="white", alpha=0.9)]
+HALO = [withStroke(linewidth=2.5, foreground=PAPER, alpha=0.9)]
 
 
 def place_labels(
@@ -32,7 +34,7 @@ def place_labels(
     """Write each (point, text, colour) near its point where it covers nothing else.
 
     Positions on growing rings around the point are tried in turn; the least covered one is kept,
-    with a thin line back to the point where the label is far from it.
+    with a thin line of that colour back to the point where the label is far from it.
 
     Args:
         away_from: labels are tried first on the side turned away from this point.
@@ -97,7 +99,7 @@ def _note(
         textcoords="offset points",
         ha=("center", "left", "right")[_side(offset[0])],
         va=("center", "bottom", "top")[_side(offset[1])],
-        color=colour,
+        color=INK,
         arrowprops=far if math.hypot(*offset) > 25 else None,
         annotation_clip=False,
         path_effects=HALO,
