@@ -52,6 +52,7 @@ STYLE: Final = {
     "axes.titlesize": 10,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
+    "axes.titley": 1.0,  # given, not found among ticks, which takes long
     "axes.labelsize": 9,
     "axes.labelcolor": INK,
     "axes.edgecolor": EDGE,

@@ -18,7 +18,6 @@ import matplotlib
 import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 from PIL import Image
 
 from scenesynth.plots.style import THEMED
@@ -66,7 +65,8 @@ def to_svg(figure: Figure, title: str, description: str = "") -> Markup:
 @contextmanager
 def _texts_alive(figure: Figure) -> Iterator[None]:
     """Texts with a halo by name instead of by path effects, which would draw them as outlines."""
-    haloed = [text for text in figure.findobj(Text) if text.get_path_effects()]
+    texts = [*figure.texts, *(text for axes in figure.axes for text in axes.texts)]
+    haloed = [text for text in texts if text.get_path_effects()]
     before = [(text.get_path_effects(), text.get_gid()) for text in haloed]
     for n, text in enumerate(haloed):
         text.set_path_effects([])

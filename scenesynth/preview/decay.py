@@ -37,6 +37,9 @@ LOWEST_DB: Final = -65.0
 MOST_IMAGES: Final = 5e6
 """Responses of more image sources are not rendered again: about 100 ms on one core."""
 
+POINTS: Final = 300
+"""Of a curve that are drawn, about."""
+
 BAND_COLOURS: Final = (*(COLOURS[n] for n in (0, 5, 2, 4, 1, 3)), INK, NOISE_COLOUR)
 """From low bands to high ones, in the order of the rainbow."""
 
@@ -188,8 +191,10 @@ def draw_decay(figure: Figure, decay: Decay, left: float, top: float, width: flo
 
 def _draw_curves(axes: Axes, decay: Decay, level_db: NDArray[np.float64]) -> None:
     shown = decay.time_s >= 0
+    every = max(1, int(shown.sum()) // POINTS)
     for n, level in enumerate(level_db):
         seen = shown & (level > LOWEST_DB)
+        seen[np.arange(len(seen)) % every > 0] = False
         axes.plot(decay.time_s[seen], level[seen], color=_colour(n), lw=1.3)
     found = [value for value in (*decay.measured_s, *decay.wanted_s) if value is not None]
     longest_s = max([*found, 0.05])
@@ -197,9 +202,10 @@ def _draw_curves(axes: Axes, decay: Decay, level_db: NDArray[np.float64]) -> Non
         if wanted_s is not None:
             axes.plot([wanted_s], [-60], "d", color=_colour(n), ms=5, mfc="none", mew=1.1)
     axes.set(xlim=(0, 1.08 * longest_s), ylim=(LOWEST_DB, 2), yticks=[0, -20, -40, -60])
-    axes.set(xlabel="time in s after the direct sound", ylabel="dB")
+    axes.set(ylabel="dB")
+    axes.set_xlabel(f"s after the direct sound: {drawable(decay.of, 14)}", parse_math=False)
     axes.grid()
-    entitle(axes, "Energy decay", f"{drawable(decay.of, 14)}")
+    entitle(axes, "Decay", f"diamonds: {decay.wanted_by}" if decay.wanted_by else "")
 
 
 def _draw_times(axes: Axes, decay: Decay) -> None:

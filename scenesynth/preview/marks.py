@@ -7,11 +7,14 @@ from typing import Any, Final
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
+from matplotlib.patches import Polygon
 from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
-from scenesynth.plots.style import INK, PAPER
+from scenesynth.plots.style import FLOOR, INK, PAPER, RULE
 from scenesynth.preview.view import Sounding, View
+from scenesynth.room.mesh import Mesh
 from scenesynth.room.model import Vector
 from scenesynth.scene.geometry import rotation_matrix
 from scenesynth.scene.spec import Emitter, Keyframe
@@ -20,6 +23,19 @@ MARKERS: Final = {"target": "o", "interferer": "^", "noise": "s"}
 
 Place = tuple[float, float]
 Line = tuple[Place, Place]
+
+
+def draw_shell(axes: Axes, corners: Sequence[Place]) -> None:
+    """A room's walls, the grid inside of them."""
+    axes.add_patch(Polygon(corners, fc=FLOOR, ec="none", zorder=0.2))
+    axes.add_patch(Polygon(corners, fill=False, ec=INK, lw=2, zorder=1.2))
+
+
+def draw_shadow(axes: Axes, mesh: Mesh, along: tuple[int, int]) -> None:
+    """All triangles of a mesh, without depth."""
+    corners = list(mesh.triangles[:, :, list(along)])
+    look: dict[str, Any] = {"fc": FLOOR, "ec": RULE, "lw": 0.8, "zorder": 0.2}
+    axes.add_collection(PolyCollection(corners, **look), autolim=False)
 
 
 def sounding_emitters(view: View) -> list[tuple[Emitter, Sounding]]:

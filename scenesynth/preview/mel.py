@@ -26,6 +26,9 @@ COLUMNS = 480
 
 WINDOW_S = 0.03
 F_MIN_HZ = 50.0
+GAP = 0.09
+"""Share of a channel's height that is left free between it and the next."""
+
 _TICKS_HZ = (250, 1000, 4000, 12000)
 
 
@@ -78,29 +81,45 @@ def mel_levels(
 
 
 def draw_mel(
-    axes: Sequence[Axes], audio: NDArray[np.float32], sample_rate: int, names: Sequence[str]
+    axes: Axes, audio: NDArray[np.float32], sample_rate: int, names: Sequence[str]
 ) -> AxesImage:
-    """A spectrum over time per channel, on one colour scale; the last image, for its scale.
+    """A spectrum over time per channel, one below the other on one colour scale.
+
+    All are in the same axes, from 0 down to minus the number of channels, which takes a fraction of
+    the time of axes for each.
 
     Args:
-        audio: channels to be drawn, one in each of the axes. Shape: [channels, samples].
+        audio: channels to be drawn. Shape: [channels, samples].
+
+    Returns:
+        The last of the images, for its scale.
     """
     levels, ends_s = mel_levels(audio, sample_rate)
     stepped = STEP_DB * np.round(np.maximum(levels, -RANGE_DB) / STEP_DB)
     low, high = hz_to_mel([F_MIN_HZ, sample_rate / 2])
-    ticks = [freq_hz for freq_hz in _TICKS_HZ if freq_hz < 0.9 * sample_rate / 2]
-    for each, channel, name in zip(axes, stepped, names, strict=True):
-        image = each.imshow(
+    ticks_hz = [freq_hz for freq_hz in _TICKS_HZ if freq_hz < 0.9 * sample_rate / 2]
+    within = (1 - GAP) * (hz_to_mel(ticks_hz) - low) / (high - low) + GAP
+    beside: dict[str, Any] = {"ha": "right", "va": "center", "fontweight": "bold", "fontsize": 9}
+    for n, (channel, name) in enumerate(zip(stepped, names, strict=True)):
+        image = axes.imshow(
             channel,
             origin="lower",
             aspect="auto",
-            extent=(*ends_s, low, high),
+            extent=(*ends_s, GAP - n - 1, -n),
             cmap="magma",
             vmin=-RANGE_DB,
             vmax=0,
             interpolation="none",
         )
-        each.set_yticks(hz_to_mel(ticks), [hertz(freq_hz) for freq_hz in ticks], fontsize=7.5)
-        style: dict[str, Any] = {"rotation": 0, "ha": "right", "va": "center", "fontweight": "bold"}
-        each.set_ylabel(drawable(name, 8), labelpad=4, parse_math=False, **style)
+        middle = (-0.072, (n + 0.5 * (1 - GAP)) / (len(names) - GAP))
+        at: dict[str, Any] = {
+            "xycoords": "axes fraction",
+            "annotation_clip": False,
+            "parse_math": False,
+        }
+        axes.annotate(drawable(name, 8), (middle[0], 1 - middle[1]), **at, **beside)
+    places = np.concatenate([within - n - 1 for n in range(len(names))])
+    axes.set_yticks(places, [hertz(f) for f in ticks_hz] * len(names), fontsize=7.5)
+    axes.set_ylim(GAP - len(names), 0)
+    axes.spines[:].set_visible(False)
     return image

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import to_rgba_array
 from numpy.typing import NDArray
 
 from scenesynth.localization.directions import Directions, to_angles, to_vectors
+from scenesynth.localization.onsets import Array
 from scenesynth.localization.reach import as_told
 from scenesynth.plots.style import INK, NOISE_COLOUR, QUIET, entitle
 from scenesynth.plots.text import MINUS, drawable, number
 from scenesynth.preview.view import Sounding, View
+from scenesynth.store.frames import FRAME_HOP_S
 
 MAX_LANES = 10
 MAX_CHANNELS = 4
@@ -28,11 +32,13 @@ def lanes_of(view: View) -> list[Sounding]:
 def draw_events(axes: Axes, view: View) -> None:
     """A lane per event: dry part solid, its reverberant tail pale; noise in grey."""
     lanes = lanes_of(view)
-    for lane, sounding in enumerate(lanes):
-        start, stop = sounding.dry_s
-        wet_start, wet_stop = sounding.wet_s
-        axes.barh(lane, wet_stop - wet_start, 0.7, wet_start, color=sounding.colour, alpha=0.35)
-        axes.barh(lane, stop - start, 0.7, wet_start, color=sounding.colour)
+    colours = [sounding.colour for sounding in lanes]
+    wet = [_bar(lane, *sounding.wet_s) for lane, sounding in enumerate(lanes)]
+    dry = [
+        _bar(lane, s.wet_s[0], s.wet_s[0] + s.dry_s[1] - s.dry_s[0]) for lane, s in enumerate(lanes)
+    ]
+    for bars, alpha in ((wet, 0.35), (dry, 1.0)):
+        axes.add_collection(PolyCollection(bars, fc=colours, alpha=alpha, lw=0), autolim=False)
     names = [drawable(sounding.name, 18) for sounding in lanes]
     axes.set(ylim=(max(len(lanes), 1) - 0.4, -0.6), yticks=range(len(lanes)))
     axes.set_yticklabels(names, fontsize=8, parse_math=False)
@@ -41,6 +47,12 @@ def draw_events(axes: Axes, view: View) -> None:
     entitle(axes, "Events", f"solid: dry part, pale: reverberant tail{more}")
     axes.grid(axis="x")
     axes.set_axisbelow(True)
+
+
+def _bar(lane: int, start_s: float, stop_s: float) -> list[tuple[float, float]]:
+    """Corners of a bar in a lane."""
+    low, high = lane - 0.35, lane + 0.35
+    return [(start_s, low), (stop_s, low), (stop_s, high), (start_s, high)]
 
 
 def draw_waveforms(axes: Axes, view: View) -> None:
@@ -65,6 +77,7 @@ def draw_waveforms(axes: Axes, view: View) -> None:
         f"{number(loudness, sign=True)} dB re full scale{not_shown(view)}",
     )
     axes.grid(axis="x")
+    axes.set_axisbelow(True)
 
 
 def not_shown(view: View) -> str:
@@ -88,9 +101,11 @@ def draw_direction(axes: Axes, view: View, part: int) -> None:
     A point's size grows with the level of the frame's onsets and its darkness with confidence:
     where noise or reverberation rules, the points are small and pale.
     """
-    for sounding in view.soundings:
-        degrees = (sounding.azimuth_deg, sounding.elevation_deg)[part]
-        _draw_label_line(axes, sounding, degrees)
+    bands = [
+        (sounding, (sounding.azimuth_deg, sounding.elevation_deg)[part])
+        for sounding in view.soundings
+    ]
+    _draw_labels(axes, bands, lw=6, alpha=0.6)
     if view.directions is not None:
         _draw_estimates(axes, view, view.directions, part)
     entitle(axes, ("Azimuth", "Elevation")[part], _direction_note(view, part))
@@ -126,8 +141,7 @@ def _draw_estimates(axes: Axes, view: View, found: Directions, part: int) -> Non
     if found.reach == "side":
         if part == 1:
             return
-        for sounding in view.soundings:
-            _draw_lateral(axes, sounding)
+        _draw_labels(axes, _lateral(view), lw=1.2, alpha=1.0)
         behind = np.where(angle < 0, -180 - angle, 180 - angle)
         _draw_points(axes, found, behind, hollow=True)
     _draw_points(axes, found, angle)
@@ -135,10 +149,14 @@ def _draw_estimates(axes: Axes, view: View, found: Directions, part: int) -> Non
         _draw_points(axes, found, -angle)
 
 
-def _draw_lateral(axes: Axes, sounding: Sounding) -> None:
-    vectors = as_told(to_vectors(sounding.azimuth_deg, sounding.elevation_deg), "side")
-    if sounding.role != "noise":
-        _draw_label_line(axes, sounding, to_angles(vectors)[0], lw=1.2, alpha=1.0)
+def _lateral(view: View) -> list[tuple[Sounding, Array]]:
+    """Labels as ears are told them."""
+    told = [
+        (s, as_told(to_vectors(s.azimuth_deg, s.elevation_deg), "side"))
+        for s in view.soundings
+        if s.role != "noise"
+    ]
+    return [(sounding, to_angles(vectors)[0]) for sounding, vectors in told]
 
 
 def _draw_points(
@@ -159,26 +177,43 @@ def _draw_points(
     )
 
 
-def _draw_label_line(
-    axes: Axes,
-    sounding: Sounding,
-    degrees: NDArray[np.float64],
-    *,
-    lw: float = 6,
-    alpha: float = 0.6,
+def _draw_labels(
+    axes: Axes, labels: Sequence[tuple[Sounding, Array]], *, lw: float, alpha: float
 ) -> None:
-    edges = np.arange(len(degrees) + 1) * 0.1
-    wrapped = np.abs(np.diff(degrees, prepend=degrees[0])) > 180
-    noise = sounding.role == "noise"
-    segments = np.split(np.arange(len(degrees)), np.flatnonzero(wrapped))
-    for segment in segments:
-        if np.isfinite(degrees[segment]).any():
-            axes.stairs(
-                degrees[segment],
-                np.append(edges[segment], edges[segment[-1] + 1]),
-                baseline=None,
-                color=NOISE_COLOUR if noise else sounding.colour,
-                lw=1 if noise else lw,
-                ls="--" if noise else "-",
-                alpha=0.8 if noise else alpha,
-            )
+    """Bands of that width; those of noise thin and dashed.
+
+    Args:
+        labels: events with degrees per frame, NaN where they are silent. Shape: [frames].
+    """
+    for noise in (True, False):
+        lines, colours = [], []
+        for sounding, degrees in labels:
+            if (sounding.role == "noise") == noise:
+                steps = label_steps(degrees)
+                lines += steps
+                colours += [NOISE_COLOUR if noise else sounding.colour] * len(steps)
+        look = {"lw": 1, "ls": (0, (4, 2)), "alpha": 0.8} if noise else {"lw": lw, "alpha": alpha}
+        drawn = LineCollection(lines, colors=colours, **look, capstyle="butt")
+        axes.add_collection(drawn, autolim=False)
+
+
+def label_steps(degrees: Array) -> list[Array]:
+    """Polylines that keep each frame's value for its length, apart where an angle wraps or ends.
+
+    Args:
+        degrees: per frame of the store. Shape: [frames].
+
+    Returns:
+        Times in seconds and degrees. Shapes: [points, 2].
+    """
+    known = np.flatnonzero(np.isfinite(degrees))
+    if len(known) == 0:
+        return []
+    apart = (np.diff(known) > 1) | (np.abs(np.diff(degrees[known])) > 180)
+    lines = []
+    for frames in np.split(known, np.flatnonzero(apart) + 1):
+        changes = frames[np.diff(degrees[frames], prepend=np.inf) != 0]
+        edges = np.append(changes, frames[-1] + 1) * FRAME_HOP_S
+        times = np.repeat(edges, 2)[1:-1]
+        lines.append(np.column_stack([times, np.repeat(degrees[changes], 2)]))
+    return lines

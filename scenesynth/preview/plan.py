@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import RendererBase
-from matplotlib.collections import PolyCollection
 from matplotlib.lines import Line2D
-from matplotlib.patches import Polygon, Rectangle
 from matplotlib.transforms import Bbox
 
 from scenesynth.plots.labels import place_labels
-from scenesynth.plots.style import EDGE, FLOOR, INK, NOISE_COLOUR, RULE, entitle
+from scenesynth.plots.style import EDGE, INK, NOISE_COLOUR, entitle
 from scenesynth.plots.text import TIMES, drawable, number
 from scenesynth.preview.marks import (
     MARKERS,
     Line,
     draw_emitter,
     draw_listener,
+    draw_shadow,
+    draw_shell,
     draw_way,
     metre_ticks,
     nose_tip,
@@ -81,14 +79,11 @@ def draw_plan(
 def _draw_walls(axes: Axes, room: Room, mesh: Mesh | None) -> None:
     """The floor plan; of a mesh its shadow, inside which some of the walls may be overhead."""
     length, width, _ = room.size_m
-    look: dict[str, Any] = {"fc": FLOOR, "ec": INK, "lw": 2, "zorder": 0.2}
-    if room.outline_m is not None:
-        axes.add_patch(Polygon(room.outline_m, **look))
-    elif mesh is not None:
-        corners = list(mesh.triangles[:, :, :2])
-        axes.add_collection(PolyCollection(corners, **look | {"ec": RULE, "lw": 0.8}))
+    if mesh is not None:
+        draw_shadow(axes, mesh, ABOVE)
     else:
-        axes.add_patch(Rectangle((0, 0), length, width, clip_on=False, **look))
+        box = [(0.0, 0.0), (length, 0.0), (length, width), (0.0, width)]
+        draw_shell(axes, room.outline_m or box)
 
 
 def _draw_key(axes: Axes, view: View, right: float) -> None:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import RendererBase
-from matplotlib.collections import PolyCollection
-from matplotlib.patches import Rectangle
 from matplotlib.transforms import Bbox
 
 from scenesynth.plots.labels import place_labels
-from scenesynth.plots.style import EDGE, FLOOR, INK, RULE, entitle
+from scenesynth.plots.style import EDGE, INK, entitle
 from scenesynth.plots.text import MINUS, drawable, number
 from scenesynth.preview.marks import (
     Line,
     draw_emitter,
     draw_listener,
+    draw_shadow,
+    draw_shell,
     draw_way,
     metre_ticks,
     nose_tip,
@@ -91,12 +91,10 @@ def draw_side(
 def _draw_shell(axes: Axes, room: Room, across: int, mesh: Mesh | None) -> None:
     """Floor, ceiling and outer walls; of a floor plan its corners, of a mesh its shadow."""
     length, height = room.size_m[across], room.size_m[2]
-    look: dict[str, Any] = {"fc": FLOOR, "ec": INK, "lw": 2, "zorder": 0.2}
     if mesh is not None:
-        corners = list(mesh.triangles[:, :, [across, 2]])
-        axes.add_collection(PolyCollection(corners, **look | {"ec": RULE, "lw": 0.8}))
+        draw_shadow(axes, mesh, (across, 2))
         return
-    axes.add_patch(Rectangle((0, 0), length, height, clip_on=False, **look))
+    draw_shell(axes, [(0.0, 0.0), (length, 0.0), (length, height), (0.0, height)])
     for corner in room.outline_m or ():
         axes.plot([corner[across]] * 2, [0, height], color=EDGE, lw=1, zorder=0.3)
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from scenesynth.plots.style import axes_at, entitle
-from scenesynth.preview.mel import RANGE_DB, draw_mel
+from scenesynth.preview.mel import GAP, RANGE_DB, draw_mel
 from scenesynth.preview.over_time import (
     MAX_CHANNELS,
     draw_direction,
@@ -27,7 +27,7 @@ RIGHT: Final = 0.5
 
 TITLE: Final = 0.4
 FOOT: Final = 0.45
-_LANE, _WAVE, _MEL, _MEL_GAP = 0.19, 0.42, 0.62, 0.06
+_LANE, _WAVE, _MEL = 0.19, 0.42, 0.66
 _AZIMUTH, _ELEVATION = 1.6, 1.1
 
 
@@ -46,20 +46,15 @@ def draw_timeline(figure: Figure, view: View, left: float, top: float, width: fl
     for height in heights:
         tops.append(top + TITLE)
         top = tops[-1] + height
-    events, waves, azimuth, elevation = (
-        axes_at(figure, left, tops[n], width, heights[n]) for n in (0, 1, 3, 4)
-    )
-    n_channels = min(len(view.audio), MAX_CHANNELS)
-    spectra = [
-        axes_at(figure, left, tops[2] + n * (_MEL + _MEL_GAP), width, _MEL)
-        for n in range(n_channels)
+    axes = [
+        axes_at(figure, left, at, width, height) for at, height in zip(tops, heights, strict=True)
     ]
+    events, waves, spectra, azimuth, elevation = axes
     draw_events(events, view)
     draw_waveforms(waves, view)
     _draw_spectra(figure, spectra, view)
     draw_direction(azimuth, view, 0)
     draw_direction(elevation, view, 1)
-    axes = [events, waves, *spectra, azimuth, elevation]
     for each in axes:
         each.set_xlim(0, view.duration_s)
         each.tick_params(labelbottom=each is elevation)
@@ -73,18 +68,19 @@ def _heights(view: View) -> tuple[float, ...]:
     return (
         _LANE * max(len(lanes_of(view)), 1) + 0.05,
         _WAVE * n_channels + 0.05,
-        (_MEL + _MEL_GAP) * n_channels - _MEL_GAP,
+        _MEL * (n_channels - GAP),
         _AZIMUTH,
         _ELEVATION,
     )
 
 
-def _draw_spectra(figure: Figure, axes: list[Axes], view: View) -> None:
-    shown, names = view.audio[: len(axes)], view.format.channel_names[: len(axes)]
-    image = draw_mel(axes, shown, view.sample_rate, names)
+def _draw_spectra(figure: Figure, axes: Axes, view: View) -> None:
+    shown = view.audio[:MAX_CHANNELS]
+    image = draw_mel(axes, shown, view.sample_rate, view.format.channel_names[: len(shown)])
     one = "; one scale for all channels" if len(view.audio) > 1 else ""
-    entitle(axes[0], "Log-mel spectra", f"Hz; dB re the highest{one}{not_shown(view)}")
-    bar = axes[0].inset_axes((1.015, 0.0, 0.014, 1.0))
+    entitle(axes, "Log-mel spectra", f"Hz; dB re the highest{one}{not_shown(view)}")
+    n = len(shown)
+    bar = axes.inset_axes((1.015, 1 - (1 - GAP) / (n - GAP), 0.014, (1 - GAP) / (n - GAP)))
     ticks = [0, -RANGE_DB / 2, -RANGE_DB]
     figure.colorbar(image, cax=bar, ticks=ticks).outline.set_visible(False)
     bar.tick_params(labelsize=7.5, length=2)
