@@ -18,7 +18,7 @@ from scenesynth.plots.style import INK, PAPER
 
 TEXT_WEIGHT = 8.0
 """How much worse it is to cover a text than a dot of a line or a marker."""
-FAR = 25
+FAR = 18
 """Points from which on a label gets a line to its point."""
 HALO = [withStroke(linewidth=2.5, foreground=PAPER, alpha=0.9)]
 

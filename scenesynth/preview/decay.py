@@ -232,18 +232,13 @@ def _draw_times(axes: Axes, decay: Decay) -> None:
         )
     axes.set(xlim=(-0.6, n_bands + 0.6), ylim=(0, 1.25 * highest_s))
     axes.set_xticks(range(n_bands + 1), [*(hertz(f) for f in decay.band_hz), "all"])
-    axes.set(xlabel="octave band in Hz", ylabel="s")
+    reason = f" (no curves: {drawable(decay.why_not, 60)})" if decay.level_db is None else ""
+    axes.set(ylabel="s")
+    axes.set_xlabel(f"octave band in Hz{reason}", parse_math=False)
     axes.grid(axis="y")
     axes.set_axisbelow(True)
-    entitle(axes, "T60", _note(decay))
-
-
-def _note(decay: Decay) -> str:
-    """What dots and lines are."""
     lines = f", lines: {decay.wanted_by}" if decay.wanted_by else "; none was requested"
-    if decay.level_db is not None or not decay.why_not:
-        return f"dots: measured{lines}"
-    return f"dots: measured{lines}; no decay curves: {drawable(decay.why_not, 60)}"
+    entitle(axes, "T60", f"dots: measured{lines}")
 
 
 def in_words(decay: Decay) -> str:

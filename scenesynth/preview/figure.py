@@ -20,7 +20,7 @@ from scenesynth.preview.view import View
 DPI: Final = 100
 WIDTH: Final = 15.4
 
-_MARGIN, _HEAD, _COLUMN = 0.3, 0.85, 7.0
+_MARGIN, _HEAD, _COLUMN = 0.3, 0.75, 7.0
 _FACTS = 4.7
 _LEAST = 12.4
 """Inches that the left column takes, whatever stands on the right."""

@@ -105,7 +105,7 @@ def taken(
     share = np.linspace(0, 1, 14)[:, None]
     dots = [np.array(a) * (1 - share) + np.array(b) * share for a, b in lines]
     dots += [_dotted(path) for path in ways]
-    markers = axes.transData.transform(np.array(list(places)))
+    markers = axes.transData.transform(np.array(list(places)).reshape(-1, 2))
     boxes = [Bbox.from_bounds(x - 9, y - 9, 18, 18) for x, y in markers]
     along = axes.transData.transform(np.concatenate(dots))
     return boxes + [Bbox.from_bounds(x - 2, y - 2, 4, 4) for x, y in along]

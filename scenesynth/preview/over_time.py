@@ -19,7 +19,7 @@ from scenesynth.plots.text import MINUS, drawable, number
 from scenesynth.preview.view import Sounding, View
 from scenesynth.store.frames import FRAME_HOP_S
 
-MAX_LANES = 10
+MAX_LANES = 16
 MAX_CHANNELS = 4
 
 
@@ -83,7 +83,7 @@ def draw_waveforms(axes: Axes, view: View) -> None:
 def not_shown(view: View) -> str:
     """How many channels have no place, for the end of a note."""
     hidden = len(view.audio) - MAX_CHANNELS
-    return f"; {hidden} of {len(view.audio)} channels not shown" if hidden > 0 else ""
+    return f"; {hidden} of {len(view.audio)} not shown" if hidden > 0 else ""
 
 
 def _envelope(

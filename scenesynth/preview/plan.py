@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import RendererBase
 from matplotlib.lines import Line2D
@@ -88,12 +90,15 @@ def _draw_walls(axes: Axes, room: Room, mesh: Mesh | None) -> None:
 
 def _draw_key(axes: Axes, view: View, right: float) -> None:
     """What the markers mean, for those that are there."""
-    roles = dict.fromkeys(sounding.role for sounding in view.soundings)
+    roles = {sounding.role for _, sounding in sounding_emitters(view)}
     handles = [
         Line2D([], [], marker=MARKERS[role], color=NOISE_COLOUR, lw=0, ms=8, label=role)
         for role in MARKERS
         if role in roles
     ]
+    if len(view.spec.diffuse):
+        around: dict[str, Any] = {"marker": "o", "mfc": "none", "mec": NOISE_COLOUR, "lw": 0}
+        handles += [Line2D([], [], ms=9, label="diffuse noise", **around)]
     handles += [Line2D([], [], marker=">", color=INK, lw=0, ms=7, label="listener's nose")]
     box = axes.get_window_extent()
     axes.legend(
@@ -121,8 +126,9 @@ def _taken(axes: Axes, view: View) -> list[Bbox]:
     ear = seen(view.spec.listener[0].position_m, ABOVE)
     length, width, _ = view.spec.room.size_m
     ends = [seen(emitter.keyframes[0].position_m, ABOVE) for emitter in view.spec.emitters]
-    lines: list[Line] = [(ear, end) for end in [*ends, seen(nose_tip(view), ABOVE)]]
+    nose = seen(nose_tip(view), ABOVE)
+    lines: list[Line] = [(ear, end) for end in [*ends, nose]]
     outline = view.spec.room.outline_m
     lines += edges(outline) if outline else [((length, 0.0), (length, width))]
     moving = [view.spec.listener, *(emitter.keyframes for emitter in view.spec.emitters)]
-    return taken(axes, [ear, *ends], lines, [way(keys, ABOVE) for keys in moving])
+    return taken(axes, [ear, nose, *ends], lines, [way(keys, ABOVE) for keys in moving])

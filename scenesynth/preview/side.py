@@ -75,14 +75,14 @@ def draw_side(
     axes.plot([ear[0], ear[0]], [0, ear[1]], color=EDGE, lw=1)
     draw_way(axes, way(view.spec.listener, plane), INK)
     draw_listener(axes, ear, nose)
-    box = axes.get_window_extent()
+    box, wall = axes.get_window_extent(), axes.transData.transform((0, 0))[0]
     labels = [_label(emitter, sounding, across) for emitter, sounding in emitters]
     place_labels(
         axes,
         renderer,
         [(ear, _of_listener(view), INK), *labels],
         away_from=(ear[0], ear[1] - 0.3),
-        inside=Bbox.from_extents(box.x0, box.y0, max(box.x1, right), box.y1).padded(-2),
+        inside=Bbox.from_extents(wall, box.y0, max(box.x1, right), box.y1).padded(-3),
         taken=_taken(axes, view, plane, (ear, nose)),
         fontsize=8.5,
     )
@@ -109,14 +109,15 @@ def _label(
 
 def _of_listener(view: View) -> str:
     key = view.spec.listener[0]
-    nose = f"{number(abs(key.pitch_deg), '°', 0)} {'up' if key.pitch_deg > 0 else 'down'}"
+    text = f"listener {key.position_m[2]:.2f} m"
     if abs(key.pitch_deg) < LEVEL_DEG:
-        nose = "level"
-    return f"listener {key.position_m[2]:.2f} m, nose {nose}"
+        return text
+    sense = "up" if key.pitch_deg > 0 else "down"
+    return f"{text}, nose {number(abs(key.pitch_deg), '°', 0)} {sense}"
 
 
 def _taken(axes: Axes, view: View, plane: tuple[int, int], arrow: Line) -> list[Bbox]:
-    """Markers, their stands, the nose, floor and ceiling, and ways."""
+    """Markers, their stands, the nose, floor, ceiling and right wall, and ways."""
     length, height = (view.spec.room.size_m[axis] for axis in plane)
     moving = [view.spec.listener, *(emitter.keyframes for emitter in view.spec.emitters)]
     places = [seen(keys[0].position_m, plane) for keys in moving]
@@ -125,4 +126,5 @@ def _taken(axes: Axes, view: View, plane: tuple[int, int], arrow: Line) -> list[
     # Every few pixels, as labels are wide and low and would slip between sparser points.
     cuts = np.linspace(0, length, 9)
     lines += [((a, z), (b, z)) for z in (0.0, height) for a, b in pairwise(cuts)]
-    return taken(axes, places, lines, [way(keys, plane) for keys in moving])
+    lines.append(((length, 0.0), (length, height)))
+    return taken(axes, [arrow[1], *places], lines, [way(keys, plane) for keys in moving])

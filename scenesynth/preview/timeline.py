@@ -77,8 +77,8 @@ def _heights(view: View) -> tuple[float, ...]:
 def _draw_spectra(figure: Figure, axes: Axes, view: View) -> None:
     shown = view.audio[:MAX_CHANNELS]
     image = draw_mel(axes, shown, view.sample_rate, view.format.channel_names[: len(shown)])
-    one = "; one scale for all channels" if len(view.audio) > 1 else ""
-    entitle(axes, "Log-mel spectra", f"Hz; dB re the highest{one}{not_shown(view)}")
+    scale = "dB re the highest of all channels" if len(view.audio) > 1 else "dB re the highest"
+    entitle(axes, "Log-mel", f"Hz; {scale}{not_shown(view)}")
     n = len(shown)
     bar = axes.inset_axes((1.015, 1 - (1 - GAP) / (n - GAP), 0.014, (1 - GAP) / (n - GAP)))
     ticks = [0, -RANGE_DB / 2, -RANGE_DB]
