@@ -17,8 +17,10 @@ the high-passes leave behind a lone direct sound is not reverberation.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,15 +114,10 @@ def measure(
         band_hz: octave-band centres below Nyquist.
     """
     signal = np.ascontiguousarray(pressure, dtype=np.float32)
-    step = max(1, round(STEP_S * sample_rate))
-    arrival = min(int(direct_delay_s * sample_rate), len(signal) - 1)
-    offset = min(arrival % step or step, len(signal))
-    n_records = record_count(len(signal), offset, step)
-    place = max(1 + (arrival - offset) // step, 0), step / sample_rate
-    found = [_broadband(signal, sample_rate, band_hz[0], offset, step, n_records, place)]
-    remaining = np.empty((n_records, LANES))
-    for coefficients, gains in zip(*band_filters(sample_rate, band_hz), strict=True):
-        remaining_in_bands(signal, coefficients, gains, offset, step, remaining)
+    grid = _grid(len(signal), sample_rate, direct_delay_s)
+    place = grid.arrival, grid.step / sample_rate
+    found = [_broadband(signal, sample_rate, band_hz[0], grid)]
+    for remaining in _remaining(signal, sample_rate, band_hz, grid):
         found.append(np.empty((LANES, 5)))
         _decays(remaining, *place, found[-1])
     rows = np.concatenate(found)[: 1 + len(band_hz)]
@@ -142,22 +139,74 @@ def measure(
     )
 
 
-def _broadband(
-    signal: NDArray[np.float32],
+def decay_curves(
+    pressure: NDArray[np.float32],
     sample_rate: int,
-    lowest_hz: float,
-    offset: int,
-    step: int,
-    n_records: int,
-    place: tuple[int, float],
+    band_hz: tuple[float, ...],
+    direct_delay_s: float,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The curves that `measure` finds its times in: energy still to come, per octave band.
+
+    Returns:
+        Seconds after the direct arrival, and dB re the whole energy (NaN where there is none).
+        Shapes: [points], [bands, points].
+    """
+    signal = np.ascontiguousarray(pressure, dtype=np.float32)
+    grid = _grid(len(signal), sample_rate, direct_delay_s)
+    levels = []
+    for remaining in _remaining(signal, sample_rate, band_hz, grid):
+        for energy in remaining.T:
+            tail = _tail_energy(energy, grid.arrival)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                levels.append(10 * np.log10((energy + tail) / (energy[0] + tail)))
+    after = np.maximum(grid.offset + grid.step * np.arange(-1, grid.n_records - 1), 0)
+    return after / sample_rate - direct_delay_s, np.array(levels[: len(band_hz)])
+
+
+class _Grid(NamedTuple):
+    """Where energies are recorded: from sample 0, `offset`, `offset + step`, ... on.
+
+    Attributes:
+        arrival: the record of the direct sound.
+    """
+
+    offset: int
+    step: int
+    n_records: int
+    arrival: int
+
+
+def _grid(n_samples: int, sample_rate: int, direct_delay_s: float) -> _Grid:
+    step = max(1, round(STEP_S * sample_rate))
+    arrival = min(int(direct_delay_s * sample_rate), n_samples - 1)
+    offset = min(arrival % step or step, n_samples)
+    n_records = record_count(n_samples, offset, step)
+    return _Grid(offset, step, n_records, max(1 + (arrival - offset) // step, 0))
+
+
+def _remaining(
+    signal: NDArray[np.float32], sample_rate: int, band_hz: tuple[float, ...], grid: _Grid
+) -> Iterator[NDArray[np.float64]]:
+    """Energies of the bands, `LANES` of them at a time, each in the place of the ones before.
+
+    Shape: [records, LANES].
+    """
+    remaining = np.empty((grid.n_records, LANES))
+    for coefficients, gains in zip(*band_filters(sample_rate, band_hz), strict=True):
+        remaining_in_bands(signal, coefficients, gains, grid.offset, grid.step, remaining)
+        yield remaining
+
+
+def _broadband(
+    signal: NDArray[np.float32], sample_rate: int, lowest_hz: float, grid: _Grid
 ) -> NDArray[np.float64]:
     """As a row of `_decays`. Shape: [1, 5]."""
-    remaining = np.empty((n_records, 1))
+    remaining = np.empty((grid.n_records, 1))
     found = np.empty((1, 5))
     rows, gain = broadband_filter(sample_rate, lowest_hz)
     silence = np.zeros(round(RINGING_S * sample_rate), dtype=np.float32)
-    remaining_broadband(signal, silence, rows, gain, offset, step, remaining)
-    _decays(remaining, *place, found)
+    remaining_broadband(signal, silence, rows, gain, grid.offset, grid.step, remaining)
+    _decays(remaining, grid.arrival, grid.step / sample_rate, found)
     return found
 
 

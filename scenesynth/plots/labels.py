@@ -14,9 +14,13 @@ from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 from numpy.typing import ArrayLike, NDArray
 
+from scenesynth.plots.style import INK, PAPER
+
 TEXT_WEIGHT = 8.0
 """How much worse it is to cover a text than a dot of a line or a marker."""
-HALO = [withStroke(linewidth=2.5, foreground="white", alpha=0.9)]
+FAR = 18
+"""Points from which on a label gets a line to its point."""
+HALO = [withStroke(linewidth=2.5, foreground=PAPER, alpha=0.9)]
 
 
 def place_labels(
@@ -32,7 +36,7 @@ def place_labels(
     """Write each (point, text, colour) near its point where it covers nothing else.
 
     Positions on growing rings around the point are tried in turn; the least covered one is kept,
-    with a thin line back to the point where the label is far from it.
+    with a thin line of that colour back to the point where the label is far from it.
 
     Args:
         away_from: labels are tried first on the side turned away from this point.
@@ -48,10 +52,11 @@ def place_labels(
         size.remove()
         offsets = _rings(point, away_from)
         places = [_box(at, o, extent.width, extent.height, axes.figure.dpi) for o in offsets]
-        box, offset = _freest(places, offsets, boxes, weights, inside)
+        box, offset = _freest(at, places, offsets, boxes, weights, inside)
         _note(axes, point, text, colour, offset, style)
-        boxes.append(box)
-        weights.append(TEXT_WEIGHT)
+        leader = _leader(at, box, offset)
+        boxes += [box, *leader]
+        weights += [TEXT_WEIGHT, *[1.0] * len(leader)]
 
 
 def _rings(point: tuple[float, float], away_from: tuple[float, float]) -> list[tuple[float, float]]:
@@ -97,8 +102,8 @@ def _note(
         textcoords="offset points",
         ha=("center", "left", "right")[_side(offset[0])],
         va=("center", "bottom", "top")[_side(offset[1])],
-        color=colour,
-        arrowprops=far if math.hypot(*offset) > 25 else None,
+        color=INK,
+        arrowprops=far if math.hypot(*offset) > FAR else None,
         annotation_clip=False,
         path_effects=HALO,
         parse_math=False,
@@ -106,7 +111,20 @@ def _note(
     )
 
 
+def _leader(at: Sequence[float], place: Bbox, offset: tuple[float, float]) -> list[Bbox]:
+    """Display boxes along the line from a label that is far from its point; none if it is near."""
+    if math.hypot(*offset) <= FAR:
+        return []
+    x, y = at
+    end = (min(max(x, place.x0), place.x1), min(max(y, place.y0), place.y1))
+    shares = np.linspace(0.15, 0.9, 8)
+    return [
+        Bbox.from_bounds(x + s * (end[0] - x) - 2, y + s * (end[1] - y) - 2, 4, 4) for s in shares
+    ]
+
+
 def _freest(
+    at: Sequence[float],
     places: Sequence[Bbox],
     offsets: Sequence[tuple[float, float]],
     boxes: Sequence[Bbox],
@@ -117,9 +135,11 @@ def _freest(
     taken = np.array([box.extents for box in boxes]).reshape(-1, 4)
     weight = np.array(weights)
     costs = []
-    for place in places:
+    texts = taken[weight == TEXT_WEIGHT]
+    for place, offset in zip(places, offsets, strict=True):
         outside = place.width * place.height - float(_overlap(place, [inside.extents])[0])
-        costs.append(float(weight @ _overlap(place, taken)) + 4 * outside)
+        crossed = sum(float(_overlap(dot, texts).sum()) for dot in _leader(at, place, offset))
+        costs.append(float(weight @ _overlap(place, taken)) + 4 * outside + TEXT_WEIGHT * crossed)
         if costs[-1] < 1e-6:
             break
     best = costs.index(min(costs))

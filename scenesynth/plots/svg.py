@@ -5,23 +5,37 @@ Nothing in it depends on the time or the machine, so a page of the same data is 
 
 from __future__ import annotations
 
+import base64
 import html
 import io
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import blake2s
 from typing import Final
 
 import matplotlib
+import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
+from PIL import Image
 
 from scenesynth.plots.style import THEMED
+from scenesynth.plots.text import FONT
 
 _SETTINGS: Final = {"svg.fonttype": "none", "svg.hashsalt": "scenesynth"}
 _NO_METADATA: Final = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 _TAG: Final = re.compile(r"<[a-z][^>]*>")
 _COLOUR: Final = re.compile(r"(?<=: )#[0-9a-f]{6}")
 _REFERENCE: Final = re.compile(r'\bid="|url\(#|href="#')
+_PATH: Final = re.compile(r' d="[^"]*"')
+_DECIMALS: Final = re.compile(r"(\.\d\d)\d+")
+_IMAGE: Final = re.compile(r"(?<=data:image/png;base64,)[^\"]+")
+_FONT: Final = f"font-family: '{FONT}'"
+_HALO: Final = "halo_"
+_HALO_STYLE: Final = (
+    "paint-order: stroke; stroke: var(--paper); stroke-width: 2.5px; stroke-linejoin: round"
+)
 
 
 def to_svg(figure: Figure, title: str, description: str = "") -> Markup:
@@ -34,7 +48,7 @@ def to_svg(figure: Figure, title: str, description: str = "") -> Markup:
         description: what it shows, in a sentence.
     """
     text = io.StringIO()
-    with matplotlib.rc_context(_SETTINGS):
+    with matplotlib.rc_context(_SETTINGS), _texts_alive(figure):
         figure.savefig(text, format="svg", metadata=_NO_METADATA)
     _, _, body = text.getvalue().partition("<svg ")
     attributes, _, content = body.partition(">")
@@ -48,8 +62,28 @@ def to_svg(figure: Figure, title: str, description: str = "") -> Markup:
     )
 
 
+@contextmanager
+def _texts_alive(figure: Figure) -> Iterator[None]:
+    """Texts with a halo by name instead of by path effects, which would draw them as outlines."""
+    texts = [*figure.texts, *(text for axes in figure.axes for text in axes.texts)]
+    haloed = [text for text in texts if text.get_path_effects()]
+    before = [(text.get_path_effects(), text.get_gid()) for text in haloed]
+    for n, text in enumerate(haloed):
+        text.set_path_effects([])
+        text.set_gid(f"{_HALO}{n}")
+    yield
+    for text, (effects, name) in zip(haloed, before, strict=True):
+        text.set_path_effects(effects)
+        text.set_gid(name)
+
+
 def _in_page(tag: str, mark: str) -> str:
     """A tag with themed colours, and with names that no other plot of the page has."""
+    if tag.startswith("<image"):
+        tag = _IMAGE.sub(lambda image: _with_palette(image[0]), tag)
+    tag = _PATH.sub(lambda path: _DECIMALS.sub(r"\1", path[0]), tag)
+    tag = tag.replace(_FONT, f"{_FONT}, sans-serif")
+    tag = tag.replace(f'<g id="{_HALO}', f'<g style="{_HALO_STYLE}" id="{_HALO}')
     themed = _COLOUR.sub(lambda colour: _themed(colour[0]), tag)
     return _REFERENCE.sub(lambda reference: reference[0] + mark, themed)
 
@@ -57,3 +91,17 @@ def _in_page(tag: str, mark: str) -> str:
 def _themed(colour: str) -> str:
     name = THEMED.get(colour.upper())
     return f"var(--{name})" if name else colour
+
+
+def _with_palette(encoded: str) -> str:
+    """The same PNG with a palette, a sixth of the size, where it has few enough colours."""
+    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(encoded))).convert("RGBA"))
+    flat = np.ascontiguousarray(pixels).view(np.uint32)[..., 0]
+    colours, index = np.unique(flat, return_inverse=True)
+    if len(colours) > 256 or not (pixels[..., 3] == 255).all():
+        return encoded
+    image = Image.fromarray(index.reshape(flat.shape).astype(np.uint8), "P")
+    image.putpalette(colours[:, None].view(np.uint8)[:, :3].tobytes())
+    file = io.BytesIO()
+    image.save(file, format="PNG", optimize=True)
+    return base64.b64encode(file.getvalue()).decode()

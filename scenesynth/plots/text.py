@@ -44,3 +44,8 @@ def number(value: float | None, unit: str = "", digits: int = 1, sign: bool = Fa
 def direction(azimuth_deg: float | None, elevation_deg: float | None) -> str:
     """A direction, such as `az +34° el −3°`."""
     return f"az {number(azimuth_deg, '°', 0, True)} el {number(elevation_deg, '°', 0, True)}"
+
+
+def hertz(freq_hz: float) -> str:
+    """A frequency of a scale, such as `250` or `4k`."""
+    return f"{freq_hz / 1000:g}k" if freq_hz >= 1000 else f"{freq_hz:g}"

@@ -7,8 +7,8 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from scenesynth.plots.style import INK, QUIET
-from scenesynth.plots.text import direction, drawable, number
+from scenesynth.plots.style import INK, QUIET, RULE
+from scenesynth.plots.text import direction, drawable, hertz, number
 from scenesynth.preview.told import told
 from scenesynth.preview.view import Sounding, View
 
@@ -65,7 +65,7 @@ def _draw_ratios(axes: Axes, view: View, y: float) -> float:
 def _draw_t60(axes: Axes, view: View, y: float) -> float:
     bands = view.spec.room.band_hz
     at = [0.27 + 0.73 * (n + 0.8) / (len(bands) + 1) for n in range(len(bands) + 1)]
-    heads = [_hertz(band) for band in bands] + ["all"]
+    heads = [hertz(band) for band in bands] + ["all"]
     _heads(
         axes,
         y,
@@ -118,7 +118,8 @@ def _source(view: View) -> str:
 
 
 def _draw_direction_row(axes: Axes, sounding: Sounding, y: float) -> None:
-    _cell(axes, 0, y, drawable(sounding.name, 18), color=sounding.colour, weight="bold")
+    axes.plot([0.008], [y], "s", color=sounding.colour, ms=6)
+    _cell(axes, 0.025, y, drawable(sounding.name, 18), weight="bold")
     estimate = sounding.estimate
     if estimate is None:
         columns = sounding.columns
@@ -167,15 +168,11 @@ def _per_band(values: Sequence[float | None] | None, n_bands: int) -> list[float
     return given + [None] * (n_bands - len(given))
 
 
-def _hertz(freq_hz: float) -> str:
-    return f"{freq_hz / 1000:g}k" if freq_hz >= 1000 else f"{freq_hz:g}"
-
-
 def _heads(axes: Axes, y: float, heads: Sequence[tuple[float, str, str]]) -> None:
     for n, (x, text, ha) in enumerate(heads):
         weight = "bold" if n == 0 else "normal"
         _cell(axes, x, y, text, ha=ha, weight=weight, color=INK if n == 0 else QUIET)
-    axes.plot([0, 1], [y + 0.5, y + 0.5], color="#CCCCCC", lw=0.8, clip_on=False)
+    axes.plot([0, 1], [y + 0.5, y + 0.5], color=RULE, lw=0.8, clip_on=False)
 
 
 def _cell(axes: Axes, x: float, y: float, text: str, **style: Any) -> None:

@@ -1,28 +1,29 @@
-"""One picture per scene: the room in plan, its numbers, and four views over one time axis."""
+"""One picture per scene: its room and numbers on the left, what has a time on the right."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from scenesynth.plots.style import drawn_alike
+from scenesynth.plots.style import QUIET, axes_at, drawn_alike, new_figure
 from scenesynth.plots.text import drawable
+from scenesynth.preview.decay import HEIGHT as DECAY_HEIGHT
+from scenesynth.preview.decay import decay_of, draw_decay
 from scenesynth.preview.facts import draw_facts
-from scenesynth.preview.over_time import (
-    draw_direction,
-    draw_events,
-    draw_spectrogram,
-    draw_waveforms,
-)
-from scenesynth.preview.plan import draw_plan
+from scenesynth.preview.room import draw_room
+from scenesynth.preview.timeline import LEFT, RIGHT, draw_timeline, timeline_height
 from scenesynth.preview.view import View
 
-SIZE_INCHES = (16.0, 10.6)
-DPI = 100
+DPI: Final = 100
+WIDTH: Final = 15.4
+
+_MARGIN, _HEAD, _COLUMN = 0.3, 0.75, 7.0
+_FACTS = 4.7
+_LEAST = 12.4
+"""Inches that the left column takes, whatever stands on the right."""
 
 
 def write_picture(path: Path, view: View, exports: Sequence[str]) -> None:
@@ -31,50 +32,33 @@ def write_picture(path: Path, view: View, exports: Sequence[str]) -> None:
     Args:
         exports: what wavs were made of and how, in words, for the picture.
     """
-    # The default style first: a user's matplotlibrc must not change what a picture looks like.
     with drawn_alike():
         _figure(view, exports).savefig(path, dpi=DPI)
 
 
 def _figure(view: View, exports: Sequence[str]) -> Figure:
-    figure = Figure(figsize=SIZE_INCHES, dpi=DPI)
-    canvas = FigureCanvasAgg(figure)
-    left = figure.add_gridspec(
-        2, 1, left=0.045, right=0.40, top=0.885, bottom=0.025, height_ratios=[1, 1], hspace=0.16
-    )
-    right = figure.add_gridspec(
-        5,
-        1,
-        left=0.495,
-        right=0.955,
-        top=0.885,
-        bottom=0.055,
-        height_ratios=[_lanes(view), 1.5, 1.7, 1.5, 1.1],
-        hspace=0.3,
-    )
-    _draw_head(figure, view)
-    over_time = [figure.add_subplot(right[0])]
-    over_time += [figure.add_subplot(right[n], sharex=over_time[0]) for n in range(1, 5)]
-    channel_names = view.format.channel_names
-    draw_events(over_time[0], view)
-    draw_waveforms(over_time[1], view, channel_names)
-    draw_spectrogram(over_time[2], view, channel_names[0])
-    for part, name in enumerate(("Azimuth", "Elevation")):
-        draw_direction(over_time[3 + part], view, part)
-        over_time[3 + part].set_title(_direction_title(name, view), loc="left")
-    _share_time(over_time, view.duration_s)
-    draw_facts(figure.add_subplot(left[1]), view, exports)
-    draw_plan(figure.add_subplot(left[0]), view, canvas.get_renderer())
+    decay = decay_of(view)
+    right = timeline_height(view) + (DECAY_HEIGHT if decay is not None else 0.0)
+    height = max(_HEAD + right + 0.1, _LEAST)
+    figure = new_figure(WIDTH, height, DPI)
+    _draw_head(figure, view, height)
+    facts_top = height - _FACTS - 0.2
+    draw_room(figure, view, _MARGIN, _HEAD, _COLUMN, facts_top - _HEAD - 0.2)
+    draw_facts(axes_at(figure, _MARGIN, facts_top, _COLUMN, _FACTS), view, exports)
+    start = _MARGIN + _COLUMN + 0.4
+    width = WIDTH - start - _MARGIN
+    draw_timeline(figure, view, start + LEFT, _HEAD, width - LEFT - RIGHT)
+    if decay is not None:
+        draw_decay(figure, decay, start + 0.5, _HEAD + timeline_height(view), width - 0.5)
     return figure
 
 
-def _lanes(view: View) -> float:
-    return min(0.5 + 0.13 * len(view.soundings), 1.5)
-
-
-def _draw_head(figure: Figure, view: View) -> None:
+def _draw_head(figure: Figure, view: View, height: float) -> None:
     origin = view.spec.origin
-    figure.text(0.045, 0.962, drawable(view.id, 60), fontsize=17, weight="bold", parse_math=False)
+    left = _MARGIN / WIDTH
+    figure.text(
+        left, 1 - 0.42 / height, drawable(view.id, 60), fontsize=17, weight="bold", parse_math=False
+    )
     parts = [
         f"recipe {drawable(origin.recipe, 40)}" if origin.recipe else "",
         f"split {drawable(origin.split)}, seed {origin.seed}, scene {origin.index}",
@@ -83,32 +67,10 @@ def _draw_head(figure: Figure, view: View) -> None:
         f"drawn again {origin.attempt} times" if origin.attempt else "",
     ]
     text = "    ".join(part for part in parts if part)
-    figure.text(0.045, 0.938, text, fontsize=10, color="#555555", parse_math=False)
+    figure.text(left, 1 - 0.68 / height, text, fontsize=10, color=QUIET, parse_math=False)
 
 
 def _formats(view: View) -> str:
     """The format that is shown, and the others."""
     others = ", ".join(view.others)
     return drawable(view.format.name + (f" (also there: {others})" if others else ""), 60)
-
-
-def _direction_title(name: str, view: View) -> str:
-    if view.directions is None:
-        return drawable(f"{name} as labelled ({view.no_directions})", 90)
-    if view.directions.reach == "side":
-        if name == "Azimuth":
-            return (
-                f"{name}: labels (bands; thin: their lateral angle), audio (points; rings: behind)"
-            )
-        return f"{name} as labelled ({drawable(view.format.name, 20)} tells none)"
-    if name == "Azimuth":
-        return f"{name}: labels (bands; noise dashed), onsets in the audio (points; pale = diffuse)"
-    both = " (points: up and down are alike)" if view.directions.reach == "upper" else ""
-    return f"{name}, likewise{both}"
-
-
-def _share_time(axes: list[Axes], duration_s: float) -> None:
-    axes[0].set_xlim(0, duration_s)
-    for each in axes[:-1]:
-        each.tick_params(labelbottom=False)
-    axes[-1].set_xlabel("time in s")

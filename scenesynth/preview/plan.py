@@ -1,119 +1,110 @@
-"""The room from above, to scale, with the listener's heading and every emitter."""
+"""The room from above, with the listener's heading and every emitter."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import RendererBase
-from matplotlib.collections import PolyCollection
 from matplotlib.lines import Line2D
-from matplotlib.patches import Polygon, Rectangle
 from matplotlib.transforms import Bbox
-from numpy.typing import NDArray
 
 from scenesynth.plots.labels import place_labels
-from scenesynth.plots.style import GRID, INK
-from scenesynth.plots.text import TIMES, drawable
+from scenesynth.plots.style import EDGE, INK, NOISE_COLOUR, entitle
+from scenesynth.plots.text import TIMES, drawable, number
+from scenesynth.preview.marks import (
+    MARKERS,
+    Line,
+    draw_emitter,
+    draw_listener,
+    draw_shadow,
+    draw_shell,
+    draw_way,
+    metre_ticks,
+    nose_tip,
+    seen,
+    sounding_emitters,
+    taken,
+    way,
+)
 from scenesynth.preview.view import Sounding, View
-from scenesynth.room.mesh import load_mesh
+from scenesynth.room.mesh import Mesh
 from scenesynth.room.model import Room
 from scenesynth.room.outline import edges
-from scenesynth.scene.geometry import rotation_matrix
-from scenesynth.scene.spec import Emitter, Keyframe
+from scenesynth.scene.spec import Emitter
 
-MARKERS = {"target": "o", "interferer": "^", "noise": "s"}
+ABOVE = (0, 1)
 
 
-def draw_plan(axes: Axes, view: View, renderer: RendererBase) -> None:
-    """The room from above, to scale: listener with heading, and every emitter."""
+def draw_plan(
+    axes: Axes, view: View, renderer: RendererBase, right: float, mesh: Mesh | None = None
+) -> None:
+    """The room from above: listener with heading, and every emitter.
+
+    Args:
+        axes: as large as the room is, on the scale that is wanted.
+        right: as far as labels may go, in pixels.
+        mesh: the room's, if it is one and at hand.
+    """
     length, width, height = view.spec.room.size_m
-    margin = 0.09 * max(length, width)
-    axes.set(xlim=(-margin, length + margin), ylim=(-margin, width + margin))
-    axes.set_aspect("equal", anchor="NW")
-    _draw_walls(axes, view.spec.room)
+    _draw_walls(axes, view.spec.room, mesh)
+    axes.set(xticks=metre_ticks(length, 8), yticks=metre_ticks(width, 6), ylabel="y in m")
     axes.set_xlabel("x in m", loc="left")
-    axes.set_ylabel("y in m")
-    step = next(step for step in (0.5, 1, 2, 5, 10, 20, 50, 100) if max(length, width) / step <= 8)
-    axes.set(xticks=np.arange(0, length + 1e-9, step), yticks=np.arange(0, width + 1e-9, step))
-    axes.grid(color=GRID, lw=0.6)
+    axes.grid()
     axes.set_axisbelow(True)
     size = f" {TIMES} ".join(f"{side:.2f}" for side in (length, width, height))
-    axes.set_title(
-        f"Room {drawable(view.spec.room.id, 24)}: {size} m",
-        loc="left",
-        parse_math=False,
-    )
+    entitle(axes, f"Room {drawable(view.spec.room.id, 24)}: {size} m")
     for spine in axes.spines.values():
         spine.set_visible(False)
-    first = {sounding.emitter: sounding for sounding in reversed(view.soundings)}
-    labels = []
-    for emitter in view.spec.emitters:
-        if emitter.id in first:
-            _draw_emitter(axes, view, emitter, first[emitter.id])
-            labels.append(_plan_label(emitter, first[emitter.id]))
-    _draw_listener(axes, view)
-    ear = view.spec.listener[0].position_m[:2]
-    # Before this, display coordinates are those of axes that still fill their whole cell.
-    axes.apply_aspect()
+    ear = seen(view.spec.listener[0].position_m, ABOVE)
+    emitters = sounding_emitters(view)
+    for emitter, sounding in emitters:
+        start = seen(emitter.keyframes[0].position_m, ABOVE)
+        axes.plot(*zip(ear, start, strict=True), ":", color=sounding.colour, lw=1)
+        draw_way(axes, way(emitter.keyframes, ABOVE), sounding.colour)
+        draw_emitter(axes, start, sounding)
+    draw_way(axes, way(view.spec.listener, ABOVE), INK)
+    draw_listener(axes, ear, seen(nose_tip(view), ABOVE))
+    (left, bottom), (end, top) = axes.transData.transform([(0, 0), (length, width)])
     place_labels(
         axes,
         renderer,
-        labels,
+        [_label(emitter, sounding) for emitter, sounding in emitters],
         away_from=ear,
-        inside=_room_for_labels(axes, view),
-        taken=_occupied(axes, view),
+        inside=Bbox.from_extents(left, bottom, max(end, right), top).padded(-3),
+        taken=_taken(axes, view),
         fontsize=8.5,
     )
-    _draw_key(axes, view)
+    _draw_key(axes, view, right)
 
 
-def _draw_walls(axes: Axes, room: Room) -> None:
+def _draw_walls(axes: Axes, room: Room, mesh: Mesh | None) -> None:
     """The floor plan; of a mesh its shadow, inside which some of the walls may be overhead."""
     length, width, _ = room.size_m
-    look: dict[str, Any] = {"fc": "#FAFAF7", "ec": INK, "lw": 2, "zorder": 0.2}
-    if room.outline_m is not None:
-        axes.add_patch(Polygon(room.outline_m, **look))
-    elif room.mesh is not None:
-        corners = list(load_mesh(room.mesh).triangles[:, :, :2])
-        axes.add_collection(PolyCollection(corners, **look | {"ec": "#BBBBB5", "lw": 0.8}))
+    if mesh is not None:
+        draw_shadow(axes, mesh, ABOVE)
     else:
-        axes.add_patch(Rectangle((0, 0), length, width, **look))
+        box = [(0.0, 0.0), (length, 0.0), (length, width), (0.0, width)]
+        draw_shell(axes, room.outline_m or box)
 
 
-def _room_for_labels(axes: Axes, view: View) -> Bbox:
-    """Display box of the room, and of what is free to the right of a narrow one."""
-    length, width, _ = view.spec.room.size_m
-    (left, bottom), (right, top) = axes.transData.transform([(0, 0), (length, width)])
-    cell_right = _cell_right(axes) * axes.figure.bbox.width
-    return Bbox.from_extents(left, bottom, max(right, cell_right), top).padded(-3)
-
-
-def _cell_right(axes: Axes) -> float:
-    """Right end of the axes' cell, of which they fill a part, as a share of the figure's width."""
-    spec = axes.get_subplotspec()
-    assert spec is not None
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    return float(spec.get_position(figure).x1)
-
-
-def _draw_key(axes: Axes, view: View) -> None:
+def _draw_key(axes: Axes, view: View, right: float) -> None:
     """What the markers mean, for those that are there."""
-    roles = dict.fromkeys(sounding.role for sounding in view.soundings)
+    roles = {sounding.role for _, sounding in sounding_emitters(view)}
     handles = [
-        Line2D([], [], marker=MARKERS[role], color="#888888", lw=0, ms=8, label=role)
+        Line2D([], [], marker=MARKERS[role], color=NOISE_COLOUR, lw=0, ms=8, label=role)
         for role in MARKERS
         if role in roles
     ]
-    handles += [Line2D([], [], marker="$\\rightarrow$", color=INK, lw=0, ms=13, label="listener")]
+    if len(view.spec.diffuse):
+        around: dict[str, Any] = {"marker": "o", "mfc": "none", "mec": NOISE_COLOUR, "lw": 0}
+        handles += [Line2D([], [], ms=9, label="diffuse noise", **around)]
+    handles += [Line2D([], [], marker=">", color=INK, lw=0, ms=7, label="listener's nose")]
+    box = axes.get_window_extent()
     axes.legend(
         handles=handles,
         loc="upper right",
-        bbox_to_anchor=(_cell_right(axes), axes.get_position().y0 - 0.021),
-        bbox_transform=axes.figure.transFigure,
+        bbox_to_anchor=((right - box.x0) / box.width, -0.23 * axes.figure.dpi / box.height),
         ncols=len(handles),
         frameon=False,
         fontsize=8.5,
@@ -123,97 +114,21 @@ def _draw_key(axes: Axes, view: View) -> None:
     )
 
 
-def _draw_emitter(axes: Axes, view: View, emitter: Emitter, sounding: Sounding) -> None:
-    path = _floor_path(emitter.keyframes)
-    ear = view.spec.listener[0].position_m
-    axes.plot([ear[0], path[0, 0]], [ear[1], path[0, 1]], ":", color=sounding.colour, lw=1)
-    _draw_path(axes, path, sounding.colour)
-    axes.plot(
-        path[0, 0],
-        path[0, 1],
-        MARKERS[sounding.role],
-        color=sounding.colour,
-        ms=8 if sounding.role == "noise" else 11,
-        mec="white",
-        mew=1.2,
-        zorder=4,
-    )
+def _label(emitter: Emitter, sounding: Sounding) -> tuple[tuple[float, float], str, str]:
+    x, y, _ = emitter.keyframes[0].position_m
+    away = number(sounding.columns["distance_start_m"], "m")
+    colour = EDGE if sounding.role == "noise" else sounding.colour
+    return (x, y), f"{drawable(sounding.name, 22)}\n{away} away", colour
 
 
-def _draw_path(axes: Axes, path: NDArray[np.float64], colour: str) -> None:
-    """The way from above, with an arrow at its end; nothing for what stands."""
-    if len(path) < 2:
-        return
-    axes.plot(path[:, 0], path[:, 1], color=colour, lw=2, alpha=0.7)
-    axes.annotate(
-        "",
-        tuple(path[-1]),
-        tuple(path[-2]),
-        arrowprops={"arrowstyle": "-|>", "color": colour, "lw": 2, "shrinkA": 0, "shrinkB": 0},
-    )
-
-
-def _floor_path(keyframes: Sequence[Keyframe]) -> NDArray[np.float64]:
-    """x and y of the places that keyframes go through, without rests. Shape: [places, 2]."""
-    path = np.array([key.position_m[:2] for key in keyframes])
-    moved = np.hypot(*np.diff(path, axis=0).T) > 1e-6
-    return np.asarray(path[np.append(True, moved)])
-
-
-def _dotted(path: NDArray[np.float64], n: int = 40) -> NDArray[np.float64]:
-    """Points at even distances along a way; none for what stands. Shape: [n or 0, 2]."""
-    if len(path) < 2:
-        return path[:0]
-    at_m = np.append(0.0, np.cumsum(np.hypot(*np.diff(path, axis=0).T)))
-    even_m = np.linspace(0, at_m[-1], n)
-    return np.stack([np.interp(even_m, at_m, axis) for axis in path.T], axis=1)
-
-
-def _plan_label(emitter: Emitter, sounding: Sounding) -> tuple[tuple[float, float], str, str]:
-    x, y, z = emitter.keyframes[0].position_m
-    distance_m = sounding.columns["distance_start_m"]
-    text = f"{drawable(sounding.name, 22)}\n{distance_m:.1f} m away, {z:.1f} m high"
-    return (x, y), text, "#555555" if sounding.role == "noise" else sounding.colour
-
-
-def _draw_listener(axes: Axes, view: View) -> None:
-    x, y, _ = view.spec.listener[0].position_m
-    _draw_path(axes, _floor_path(view.spec.listener), INK)
-    axes.annotate(
-        "",
-        _heading(view),
-        (x, y),
-        arrowprops={"arrowstyle": "-|>", "color": INK, "lw": 2.2, "mutation_scale": 16},
-        zorder=5,
-    )
-    axes.plot(x, y, "o", color=INK, ms=12, mec="white", mew=1.2, zorder=6)
-
-
-def _heading(view: View) -> tuple[float, float]:
-    """Tip of the arrow that shows the listener's front."""
-    key = view.spec.listener[0]
-    front = rotation_matrix(key.yaw_deg, key.pitch_deg, key.roll_deg)[:2, 0]
-    reach = 0.1 * max(view.spec.room.size_m[:2])
-    x, y, _ = key.position_m
-    return float(x + reach * front[0]), float(y + reach * front[1])
-
-
-def _occupied(axes: Axes, view: View) -> list[Bbox]:
-    """Display boxes of all markers, and of points along dotted lines, ways, heading and walls.
-
-    Of a rectangle the right wall only: labels stay inside of the others anyway.
-    """
-    ear = view.spec.listener[0]
-    front = _heading(view)
+def _taken(axes: Axes, view: View) -> list[Bbox]:
+    """Of a rectangle the right wall only: labels stay inside of the others anyway."""
+    ear = seen(view.spec.listener[0].position_m, ABOVE)
     length, width, _ = view.spec.room.size_m
-    ends = [emitter.keyframes[0].position_m[:2] for emitter in view.spec.emitters]
-    lines = [(ear.position_m[:2], end) for end in [*ends, front]]
+    ends = [seen(emitter.keyframes[0].position_m, ABOVE) for emitter in view.spec.emitters]
+    nose = seen(nose_tip(view), ABOVE)
+    lines: list[Line] = [(ear, end) for end in [*ends, nose]]
     outline = view.spec.room.outline_m
     lines += edges(outline) if outline else [((length, 0.0), (length, width))]
-    along = np.linspace(0, 1, 14)[:, None]
-    dots = np.concatenate([np.array(a) * (1 - along) + np.array(b) * along for a, b in lines])
     moving = [view.spec.listener, *(emitter.keyframes for emitter in view.spec.emitters)]
-    dots = np.concatenate([dots, *(_dotted(_floor_path(keys)) for keys in moving)])
-    markers = axes.transData.transform(np.array([ear.position_m[:2], *ends]))
-    boxes = [Bbox.from_bounds(x - 9, y - 9, 18, 18) for x, y in markers]
-    return boxes + [Bbox.from_bounds(x - 2, y - 2, 4, 4) for x, y in axes.transData.transform(dots)]
+    return taken(axes, [ear, nose, *ends], lines, [way(keys, ABOVE) for keys in moving])

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from markupsafe import Markup
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from scenesynth.plots.style import drawn_alike, new_figure
 from scenesynth.plots.svg import to_svg
-from scenesynth.preview.over_time import (
-    draw_direction,
-    draw_events,
-    draw_spectrogram,
-    draw_waveforms,
-)
-from scenesynth.preview.plan import draw_plan
+from scenesynth.plots.text import number
+from scenesynth.preview.decay import HEIGHT, decay_of, draw_decay, in_words
+from scenesynth.preview.room import draw_room, room_height, room_in_words
+from scenesynth.preview.timeline import LEFT, RIGHT, draw_timeline, timeline_height
 from scenesynth.preview.view import View
+
+WIDTH: Final = 7.0
+"""Inches. Texts of 8 points and more can still be read where a page shows half of it."""
+
+HIGHEST_ROOM: Final = 7.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,29 +37,39 @@ class Plot:
 def room_plot(view: View) -> Plot:
     """The room from above and from the side, on one scale."""
     with drawn_alike():
-        figure = new_figure(7.0, 5.0)
-        canvas = FigureCanvasAgg(figure)
-        axes = figure.add_subplot(figure.add_gridspec(1, 1, left=0.09, right=0.97)[0])
-        draw_plan(axes, view, canvas.get_renderer())
-        return Plot(svg=to_svg(figure, f"Room of scene {view.id}"), span=None)
+        width = WIDTH - 0.1
+        height = room_height(view, width, HIGHEST_ROOM)
+        figure = new_figure(WIDTH, height)
+        draw_room(figure, view, 0.05, 0.0, width, height)
+        svg = to_svg(figure, f"Room of scene {view.id}", room_in_words(view))
+    return Plot(svg=svg, span=None)
 
 
 def timeline_plot(view: View) -> Plot:
     """Events, waveforms, spectra and directions over one time axis."""
+    width = WIDTH - LEFT - RIGHT
     with drawn_alike():
-        figure = new_figure(7.0, 9.0)
-        axes = figure.subplots(5, 1, sharex=True, gridspec_kw={"left": 0.18, "right": 0.93})
-        draw_events(axes[0], view)
-        draw_waveforms(axes[1], view, view.format.channel_names)
-        draw_spectrogram(axes[2], view, view.format.channel_names[0])
-        for part in (0, 1):
-            draw_direction(axes[3 + part], view, part)
-        axes[0].set_xlim(0, view.duration_s)
-        axes[-1].set_xlabel("time in s")
-        svg = to_svg(figure, f"Scene {view.id} over time")
-        return Plot(svg=svg, span=(0.18, 0.93))
+        figure = new_figure(WIDTH, timeline_height(view))
+        draw_timeline(figure, view, LEFT, 0.0, width)
+        svg = to_svg(figure, f"Scene {view.id} over time", _events_in_words(view))
+    return Plot(svg=svg, span=(LEFT / WIDTH, (LEFT + width) / WIDTH))
 
 
 def decay_plot(view: View) -> Plot | None:
-    """Energy decay per octave band; None where there is none to be shown."""
-    return None
+    """Energy decay per octave band of the main response; None where it has no reverberation."""
+    decay = decay_of(view)
+    if decay is None:
+        return None
+    with drawn_alike():
+        figure = new_figure(WIDTH, HEIGHT)
+        draw_decay(figure, decay, 0.05, 0.0, WIDTH - 0.15)
+        svg = to_svg(figure, f"Energy decay in scene {view.id}", in_words(decay))
+    return Plot(svg=svg, span=None)
+
+
+def _events_in_words(view: View) -> str:
+    """Each event with its times, for those who hear the page."""
+    return "; ".join(
+        f"{s.name} ({s.role}) from {number(s.dry_s[0], digits=2)} to {number(s.dry_s[1], 's', 2)}"
+        for s in view.soundings
+    )
