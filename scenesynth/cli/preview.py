@@ -169,6 +169,7 @@ def preview(**options: Any) -> None:
             f"{plural(len(choice.scenes), 'scene')} are more than the {MOST} that a page can hold; "
             f"--random K takes some of them"
         )
+    _compile()
     if asked.serve:
         _serve(shelf, choice, asked)
         return
@@ -237,6 +238,13 @@ def _check(asked: _Asked) -> None:
         raise click.UsageError(
             f"--serve writes nothing; leave out {'--png' if asked.png else '--out'}"
         )
+
+
+def _compile() -> None:
+    """What decays and renders; once per machine, and said."""
+    from scenesynth.render.compile import ensure_compiled
+
+    ensure_compiled(tell)
 
 
 def _of_recipe(asked: _Asked) -> tuple[Shelf, _Choice]:

@@ -71,10 +71,10 @@ def named_scenes(dataset: Dataset, names: Iterable[str], option: str) -> list[in
         ConfigError: a scene that is not there, or excluded, and why.
     """
     found = find_scenes(dataset, names, option)
-    for index, name in found.items():
+    for index in found:
         if index in dataset.excluded and not dataset.with_excluded:
             raise ConfigError(
-                f"{option} {name}: it is excluded; take that back with `scenesynth exclude "
+                f"{option} {index}: it is excluded; take that back with `scenesynth exclude "
                 f"{dataset.place} {index} --undo`"
             )
     return list(found)

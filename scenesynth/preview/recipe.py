@@ -13,7 +13,6 @@ from scenesynth.pipeline.plan import make_plan
 from scenesynth.pipeline.shard import SceneError, ShardJob
 from scenesynth.preview.again import again_drawn
 from scenesynth.preview.card import Shown
-from scenesynth.render.compile import ensure_compiled
 from scenesynth.scene.recipe import load_recipe
 from scenesynth.spatial.formats import parse_formats
 from scenesynth.store.schema import events_schema, scenes_schema, table_of
@@ -130,7 +129,6 @@ def open_recipe(
         stop=plan.stop,
         split=plan.info.split,
     )
-    ensure_compiled()
     return RecipeShelf(
         source=LiveSource(job=job, device="cpu", columns=(), targets=None),
         recipe=recipe,
