@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from oracles_scene import RATE, plane_wave_scene
 
 from scenesynth.localization.directions import estimate_directions, to_angles, to_vectors
-from scenesynth.plots.text import drawable, fitting, number
+from scenesynth.plots.text import drawable, fitting, number, one_line
 from scenesynth.preview.export import export_gain
 from scenesynth.preview.figure import DPI, WIDTH
 from scenesynth.preview.files import write_preview
@@ -181,6 +181,10 @@ def test_odd_labels_are_drawn_without_a_missing_glyph(tmp_path: Path) -> None:
     directions = [(label, 30.0 * n, 0.0) for n, label in enumerate(ODD)]
     preview = write_preview(plane_wave_scene(directions), tmp_path)
     assert picture_of(preview.picture).std() > 0.1
+
+
+def test_characters_of_control_are_no_part_of_a_text() -> None:
+    assert one_line("a\x00\n b\u202ec 犬") == "a b c 犬"
 
 
 def test_drawable_keeps_what_the_font_has() -> None:

@@ -25,12 +25,16 @@ def _glyphs() -> frozenset[int]:
     return frozenset(_font().get_charmap())
 
 
+def one_line(text: str) -> str:
+    """`text` without characters that are not printed, such as those of control, on one line."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
 def drawable(text: str, limit: int = 28) -> str:
     """`text` on one line, in glyphs that the font has (others as `\\u72ac`), cut to `limit`."""
-    flat = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     known = "".join(
         c if ord(c) in _glyphs() else c.encode("ascii", "backslashreplace").decode()
-        for c in unicodedata.normalize("NFC", flat)
+        for c in unicodedata.normalize("NFC", one_line(text))
     )
     return known if len(known) <= limit else known[: limit - 1].rstrip() + "…"
 
