@@ -10,7 +10,7 @@ import pytest
 import scipy.signal
 from test_response import AIR, FS, UNEVEN, gram_like_rooms, render, room_of
 
-from scenesynth.acoustics.measure import measure
+from scenesynth.acoustics.measure import decay_curves, measure
 from scenesynth.acoustics.octaves import (
     LANES,
     band_filters,
@@ -35,6 +35,37 @@ def slow_times(ir: np.ndarray, low_hz: float, high_hz: float, direct_s: float) -
         keep = (level <= top) & (level >= bottom)
         out[name] = -60 / np.polyfit(seconds[keep], level[keep], 1)[0]
     return out
+
+
+def test_the_decay_curve_of_an_exponential_is_a_line_of_its_slope() -> None:
+    seconds = np.arange(FS) / FS
+    fall = np.where(seconds >= 0.01, 10 ** (-3 * (seconds - 0.01) / 0.5), 0.0)
+    ir = (np.random.default_rng(0).standard_normal(FS) * fall).astype(np.float32)
+    time_s, level_db = decay_curves(ir, FS, (1000.0, 2000.0, 4000.0), 0.01)
+    assert level_db.shape == (3, len(time_s))
+    assert np.diff(time_s[1:]) == pytest.approx(0.00025, rel=0.02)
+    assert (np.diff(level_db[:, :-1]) <= 0).all()
+    for level in level_db:
+        assert level[np.searchsorted(time_s, 0.0)] == pytest.approx(0.0, abs=0.2)
+        inside = (time_s > 0) & (level > -50)
+        slope = np.polyfit(time_s[inside], level[inside], 1)[0]
+        assert -60 / slope == pytest.approx(0.5, rel=0.03)
+
+
+def test_the_measured_time_is_that_of_the_decay_curve() -> None:
+    room, _, source, listener = next(iter(gram_like_rooms(1)))
+    response = render(room, "mono", source_m=source, listener_m=listener, length_s=0.5)
+    bands = response.measured.band_hz
+    time_s, level_db = decay_curves(response.ir[0], FS, bands, response.direct_delay_s)
+    for level, t30_s in zip(level_db, response.measured.t30_s, strict=True):
+        fitted = (level <= -5) & (level >= -35)
+        slope = np.polyfit(time_s[fitted], level[fitted], 1)[0]
+        assert -60 / slope == pytest.approx(t30_s, rel=0.02)
+
+
+def test_silence_has_no_decay_curve() -> None:
+    _, level_db = decay_curves(np.zeros(FS // 10, np.float32), FS, (500.0, 1000.0), 0.01)
+    assert np.isnan(level_db[:, :-1]).all()
 
 
 def test_times_agree_with_a_slow_measurement() -> None:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import re
 import xml.etree.ElementTree as ET
 
+import matplotlib
+import numpy as np
+from PIL import Image
+
 from scenesynth.plots import page
+from scenesynth.plots.labels import HALO
 from scenesynth.plots.style import COLOURS, INK, PAPER, THEMED, drawn_alike, new_figure
 from scenesynth.plots.svg import to_svg
 
@@ -71,3 +78,38 @@ def test_light_pages_have_the_colours_of_pictures() -> None:
     for colour, name in THEMED.items():
         if name != "quiet":  # text on a page is smaller, and has more contrast
             assert f"--{name}: {colour.lower()};" in light
+
+
+def test_a_text_with_a_halo_stays_text_and_looks_the_same_afterwards() -> None:
+    with drawn_alike():
+        figure = new_figure(3, 2)
+        note = figure.add_subplot().text(0.5, 0.5, "haloed", path_effects=HALO)
+        svg = str(to_svg(figure, "Title"))
+    assert ">haloed</text>" in svg
+    assert "paint-order: stroke; stroke: var(--paper)" in svg
+    assert note.get_path_effects() == HALO
+
+
+def image_of(pixels: np.ndarray) -> Image.Image:
+    with drawn_alike():
+        figure = new_figure(3, 2)
+        figure.add_subplot().imshow(pixels, cmap="magma", interpolation="none")
+        svg = str(to_svg(figure, "Title"))
+    (encoded,) = re.findall(r"data:image/png;base64,([^\"]+)", svg)
+    return Image.open(io.BytesIO(base64.b64decode(encoded)))
+
+
+def test_an_image_of_few_colours_has_a_palette_and_the_same_colours() -> None:
+    few = np.random.default_rng(0).integers(0, 40, (30, 50))
+    many = np.random.default_rng(0).integers(0, 2**24, (30, 50))
+    rgb = np.stack([many >> 16, many >> 8 & 255, many & 255], axis=-1).astype(np.uint8)
+    image = image_of(few)
+    assert image.mode == "P"
+    scaled = (few - few.min()) / (few.max() - few.min())
+    wanted = matplotlib.colormaps["magma"](scaled, bytes=True)[..., :3]
+    np.testing.assert_array_equal(np.asarray(image.convert("RGB"))[::-1], wanted[::-1])
+    assert image_of(rgb).mode == "RGBA"
+
+
+def test_text_falls_back_to_the_readers_font() -> None:
+    assert "font-family: 'DejaVu Sans', sans-serif" in drawn()

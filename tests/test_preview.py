@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import combinations
 from pathlib import Path
 
 import matplotlib as mpl
@@ -13,18 +12,13 @@ import pytest
 import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.text import Text
-from oracles_scene import RATE, plane_wave_scene, with_motion
+from oracles_scene import RATE, plane_wave_scene
 
 from scenesynth.localization.directions import estimate_directions, to_angles, to_vectors
-from scenesynth.plots.text import drawable, number
+from scenesynth.plots.text import drawable, fitting, number, one_line
 from scenesynth.preview.export import export_gain
-from scenesynth.preview.figure import DPI, SIZE_INCHES
+from scenesynth.preview.figure import DPI, WIDTH
 from scenesynth.preview.files import write_preview
-from scenesynth.preview.over_time import draw_direction, log_spectrogram
-from scenesynth.preview.plan import draw_plan
 from scenesynth.preview.view import view_of
 from scenesynth.store.schema import Scene
 
@@ -107,14 +101,6 @@ def test_angles_and_vectors_round_trip(azimuth: float, elevation: float) -> None
     assert np.allclose(back, (azimuth, elevation), atol=1e-9)
 
 
-def test_a_tone_stands_at_its_frequency_in_the_spectrogram() -> None:
-    tone = np.sin(2 * np.pi * 1000 * np.arange(RATE) / RATE).astype(np.float32)
-    levels, (low, high) = log_spectrogram(tone, RATE)
-    at = np.geomspace(low, high, len(levels))[levels[:, levels.shape[1] // 2].argmax()]
-    assert at == pytest.approx(1000, rel=0.03)
-    assert levels.max() == pytest.approx(0, abs=1e-6)
-
-
 def picture_of(preview_path: Path) -> np.ndarray:
     return np.asarray(mpl.image.imread(preview_path))
 
@@ -123,7 +109,8 @@ def test_a_preview_is_a_picture_and_a_wav_per_format(tmp_path: Path) -> None:
     scene = plane_wave_scene(formats=("foa", "mono"))
     preview = write_preview(scene, tmp_path / "new" / "folder")
     image = picture_of(preview.picture)
-    assert image.shape[:2] == (round(SIZE_INCHES[1] * DPI), round(SIZE_INCHES[0] * DPI))
+    assert image.shape[1] == round(WIDTH * DPI)
+    assert 1 < image.shape[1] / image.shape[0] < 1.6
     assert image[..., :3].std() > 0.1
     assert [wav.name for wav in preview.wavs] == [
         "train-00000017.foa.wav",
@@ -196,11 +183,22 @@ def test_odd_labels_are_drawn_without_a_missing_glyph(tmp_path: Path) -> None:
     assert picture_of(preview.picture).std() > 0.1
 
 
+def test_characters_of_control_are_no_part_of_a_text() -> None:
+    assert one_line("a\x00\n b\u202ec 犬") == "a b c 犬"
+
+
 def test_drawable_keeps_what_the_font_has() -> None:
     assert drawable("Türklingel, двер") == "Türklingel, двер"
     assert drawable("犬") == r"\u72ac"
     assert drawable("a\n b\x00") == "a b"
     assert drawable("x" * 40, 10) == "x" * 9 + "…"
+
+
+def test_a_text_is_cut_to_the_width_that_there_is() -> None:
+    assert fitting("dog bark", 1.1, 8) == "dog bark"
+    wide, narrow = fitting("m" * 40, 1.1, 8), fitting("i" * 40, 1.1, 8)
+    assert wide.endswith("…")
+    assert len(wide) < 12 < len(narrow)
 
 
 def test_numbers_carry_sign_and_unit() -> None:
@@ -222,48 +220,6 @@ def test_a_crowded_scene_is_drawn(tmp_path: Path) -> None:
     directions = [(f"voice {n}", 17.0 * n, 0.0) for n in range(14)]
     preview = write_preview(plane_wave_scene(directions, seconds=3.0), tmp_path)
     assert len(preview.lines) == 14
-
-
-def test_a_way_is_drawn_with_an_arrow_and_its_directions_over_time() -> None:
-    view = view_of(with_motion(plane_wave_scene(noise=[])))
-    figure = Figure(figsize=SIZE_INCHES, dpi=DPI)
-    renderer = FigureCanvasAgg(figure).get_renderer()
-    grid = figure.add_gridspec(2, 1, left=0.045, right=0.40)
-    plan, curve = (figure.add_subplot(cell) for cell in grid)
-    draw_plan(plan, view, renderer)
-    draw_direction(curve, view, 0)
-    figure.draw(renderer)
-    ways = [line.get_xydata() for line in plan.lines if len(line.get_xydata()) > 2]
-    assert [len(way) for way in ways] == [13]
-    arrows = [note for note in plan.texts if not note.get_text()]
-    assert len(arrows) == 3  # of the emitter, of the listener's way, and of his heading
-    azimuth = view.soundings[0].azimuth_deg
-    azimuth = azimuth[np.isfinite(azimuth)]
-    assert azimuth[0] > 150
-    assert azimuth[-1] < -150
-    assert len(curve.patches) == 2  # apart where the azimuth wraps, not through the front
-
-
-@pytest.mark.parametrize("size_m", [(6.0, 4.5, 3.0), (4.4, 12.0, 3.0), (14.0, 4.0, 3.0)])
-def test_texts_of_the_plan_cover_neither_each_other_nor_the_key(
-    size_m: tuple[float, float, float],
-) -> None:
-    directions = [("a dog barks", 40.0, 0.0), ("speech", 60.0, 10.0), ("telephone", -80.0, 0.0)]
-    view = view_of(plane_wave_scene(directions))
-    room = replace(view.spec.room, size_m=size_m)
-    figure = Figure(figsize=SIZE_INCHES, dpi=DPI)
-    renderer = FigureCanvasAgg(figure).get_renderer()
-    axes = figure.add_subplot(figure.add_gridspec(2, 1, left=0.045, right=0.40)[0])
-    draw_plan(axes, replace(view, spec=replace(view.spec, room=room)), renderer)
-    figure.draw(renderer)
-    legend = axes.get_legend()
-    assert legend is not None
-    texts = [note for note in axes.texts if note.get_text()]
-    # Of a note the text alone, without the line that leads to its point.
-    boxes = [Text.get_window_extent(text, renderer) for text in (*texts, axes.xaxis.label)]
-    boxes += [legend.get_window_extent(renderer)]
-    assert len(texts) == 4
-    assert not [(a, b) for a, b in combinations(boxes, 2) if a.overlaps(b)]
 
 
 def test_drawing_leaves_the_style_of_others_alone(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ import matplotlib.image
 import numpy as np
 import pytest
 import soundfile
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from oracles_scene import RATE, plane_wave_scene
 from preview_helpers import heard_scene
@@ -190,7 +192,7 @@ def test_channels_have_their_names() -> None:
     item = parse_format("binaural")
     axes = Figure().add_subplot()
     view = view_of(heard_scene(item, [("bell", 60.0, 0.0)]), known(item))
-    draw_waveforms(axes, view, view.format.channel_names)
+    draw_waveforms(axes, view)
     assert [label.get_text() for label in axes.get_yticklabels()] == ["left", "right"]
 
 
@@ -200,10 +202,15 @@ def test_azimuths_of_ears_are_drawn_in_front_and_behind() -> None:
     azimuth, elevation = Figure().subplots(2)
     draw_direction(azimuth, view, 0)
     draw_direction(elevation, view, 1)
-    behind, front = (points.get_offsets()[:, 1] for points in azimuth.collections)
+    behind, front = (points.get_offsets()[:, 1] for points in points_of(azimuth))
     assert np.allclose(behind, 150, atol=8)
     assert np.allclose(front, 30, atol=8)
-    assert not elevation.collections
+    assert not points_of(elevation)
+    assert len(elevation.collections) == 2  # the labels', of noise and of others
+
+
+def points_of(axes: Axes) -> list[PathCollection]:
+    return [drawn for drawn in axes.collections if isinstance(drawn, PathCollection)]
 
 
 def test_a_sound_that_begins_late_in_a_frame_is_not_taken_for_another() -> None:

@@ -9,10 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PolyCollection
-from matplotlib.figure import Figure
-from matplotlib.patches import Polygon, Rectangle
+from matplotlib.patches import Polygon
 from numpy.typing import NDArray
 from oracles_scene import plane_wave_scene
 from room_helpers import L_SHAPE, mesh_room, plan_room, write_box_obj
@@ -20,8 +18,9 @@ from scene_helpers import fake_corpora, small_recipe, write_recipe
 
 from scenesynth.distributions import Draws, Number, constant
 from scenesynth.errors import ConfigError, PlacementError
+from scenesynth.plots.style import new_figure
 from scenesynth.preview.files import write_preview
-from scenesynth.preview.plan import draw_plan
+from scenesynth.preview.room import draw_plan_and_side
 from scenesynth.preview.view import view_of
 from scenesynth.records import from_plain, to_plain
 from scenesynth.room import outline as plan
@@ -293,15 +292,17 @@ def test_the_plan_shows_the_walls_that_are_there(shape: str, tmp_path: Path) -> 
         path = write_box_obj(tmp_path / "box.obj", view.spec.room.size_m)
         room = mesh_room(path, band_hz=view.spec.room.band_hz)
         view = replace(view, spec=replace(view.spec, room=room, **fields))
-    figure = Figure(figsize=(12, 8))
-    axes = figure.add_subplot(figure.add_gridspec(2, 1)[0])
-    draw_plan(axes, view, FigureCanvasAgg(figure).get_renderer())
+    figure = new_figure(7, 7)
+    axes, side = draw_plan_and_side(figure, view, 0, 0, 7, 7)
     figure.canvas.draw()
-    walls = [patch for patch in axes.patches if isinstance(patch, Polygon | Rectangle)]
+    walls = [patch for patch in axes.patches if isinstance(patch, Polygon)]
     meshes = [item for item in axes.collections if isinstance(item, PolyCollection)]
     if shape == "mesh":
         assert len(meshes[0].get_paths()) == 12
         return
     assert not meshes
+    heights = {z for patch in side.patches for z in patch.get_path().vertices[:, 1].tolist()}
+    assert heights >= {0.0, 2.8}
     corners = {tuple(xy) for xy in np.round(walls[0].get_path().vertices, 6).tolist()}
-    assert corners == (set(CUT) if shape == "outline" else {(0, 0), (1, 0), (1, 1), (0, 1)})
+    box = {(0, 0), (6.2, 0), (6.2, 4.1), (0, 4.1)}
+    assert corners == (set(CUT) if shape == "outline" else box)

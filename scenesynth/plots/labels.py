@@ -134,15 +134,18 @@ def _freest(
     """The first place that covers and leaves nothing, else the one that does so least."""
     taken = np.array([box.extents for box in boxes]).reshape(-1, 4)
     weight = np.array(weights)
-    costs = []
     texts = taken[weight == TEXT_WEIGHT]
-    for place, offset in zip(places, offsets, strict=True):
+    best, least = 0, math.inf
+    for n, (place, offset) in enumerate(zip(places, offsets, strict=True)):
         outside = place.width * place.height - float(_overlap(place, [inside.extents])[0])
-        crossed = sum(float(_overlap(dot, texts).sum()) for dot in _leader(at, place, offset))
-        costs.append(float(weight @ _overlap(place, taken)) + 4 * outside + TEXT_WEIGHT * crossed)
-        if costs[-1] < 1e-6:
+        cost = float(weight @ _overlap(place, taken)) + 4 * outside
+        if cost < least:
+            dots = _leader(at, place, offset)
+            cost += TEXT_WEIGHT * sum(float(_overlap(dot, texts).sum()) for dot in dots)
+        if cost < least:
+            best, least = n, cost
+        if least < 1e-6:
             break
-    best = costs.index(min(costs))
     return places[best], offsets[best]
 
 

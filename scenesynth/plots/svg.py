@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from scenesynth.plots.style import THEMED
-from scenesynth.plots.text import FONT
+from scenesynth.plots.text import FONT, one_line
 
 _SETTINGS: Final = {"svg.fonttype": "none", "svg.hashsalt": "scenesynth"}
 _NO_METADATA: Final = dict.fromkeys(("Creator", "Date", "Format", "Type"))
@@ -54,7 +54,7 @@ def to_svg(figure: Figure, title: str, description: str = "") -> Markup:
     attributes, _, content = body.partition(">")
     (box,) = re.findall(r'viewBox="([^"]*)"', attributes)
     mark = f"p{blake2s(title.encode(), digest_size=4).hexdigest()}-"
-    told = html.escape(f"{title}. {description}" if description else title)
+    told = html.escape(one_line(f"{title}. {description}" if description else title))
     return Markup(
         f'<svg class="plot" role="img" aria-label="{told}" viewBox="{box}" '
         f'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">'

@@ -16,19 +16,42 @@ INFINITY = "\N{INFINITY}"
 
 
 @cache
+def _font() -> FT2Font:
+    return FT2Font(str(Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"))
+
+
+@cache
 def _glyphs() -> frozenset[int]:
-    path = Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
-    return frozenset(FT2Font(str(path)).get_charmap())
+    return frozenset(_font().get_charmap())
+
+
+def one_line(text: str) -> str:
+    """`text` without characters that are not printed, such as those of control, on one line."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def drawable(text: str, limit: int = 28) -> str:
     """`text` on one line, in glyphs that the font has (others as `\\u72ac`), cut to `limit`."""
-    flat = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     known = "".join(
         c if ord(c) in _glyphs() else c.encode("ascii", "backslashreplace").decode()
-        for c in unicodedata.normalize("NFC", flat)
+        for c in unicodedata.normalize("NFC", one_line(text))
     )
     return known if len(known) <= limit else known[: limit - 1].rstrip() + "…"
+
+
+def fitting(text: str, width_inches: float, size: float) -> str:
+    """As `drawable`, cut to a width in a size of the font in points."""
+    limit = 60
+    while _width_inches(known := drawable(text, limit), size) > width_inches and limit > 2:
+        limit = min(limit, len(known)) - 1
+    return known
+
+
+def _width_inches(text: str, size: float) -> float:
+    font = _font()
+    font.set_size(size, 72)
+    font.set_text(text, 0.0)
+    return float(font.get_width_height()[0]) / 64 / 72
 
 
 def number(value: float | None, unit: str = "", digits: int = 1, sign: bool = False) -> str:

@@ -13,7 +13,7 @@ from scenesynth.plots.text import drawable
 from scenesynth.preview.decay import HEIGHT as DECAY_HEIGHT
 from scenesynth.preview.decay import decay_of, draw_decay
 from scenesynth.preview.facts import draw_facts
-from scenesynth.preview.room import draw_room
+from scenesynth.preview.room import draw_plan_and_side
 from scenesynth.preview.timeline import LEFT, RIGHT, draw_timeline, timeline_height
 from scenesynth.preview.view import View
 
@@ -43,7 +43,7 @@ def _figure(view: View, exports: Sequence[str]) -> Figure:
     figure = new_figure(WIDTH, height, DPI)
     _draw_head(figure, view, height)
     facts_top = height - _FACTS - 0.2
-    draw_room(figure, view, _MARGIN, _HEAD, _COLUMN, facts_top - _HEAD - 0.2)
+    draw_plan_and_side(figure, view, _MARGIN, _HEAD, _COLUMN, facts_top - _HEAD - 0.2)
     draw_facts(axes_at(figure, _MARGIN, facts_top, _COLUMN, _FACTS), view, exports)
     start = _MARGIN + _COLUMN + 0.4
     width = WIDTH - start - _MARGIN

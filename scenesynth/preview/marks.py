@@ -12,7 +12,7 @@ from matplotlib.patches import Polygon
 from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
-from scenesynth.plots.style import FLOOR, INK, PAPER, RULE
+from scenesynth.plots.style import EDGE, FLOOR, INK, PAPER
 from scenesynth.preview.view import Sounding, View
 from scenesynth.room.mesh import Mesh
 from scenesynth.room.model import Vector
@@ -34,7 +34,7 @@ def draw_shell(axes: Axes, corners: Sequence[Place]) -> None:
 def draw_shadow(axes: Axes, mesh: Mesh, along: tuple[int, int]) -> None:
     """All triangles of a mesh, without depth."""
     corners = list(mesh.triangles[:, :, list(along)])
-    look: dict[str, Any] = {"fc": FLOOR, "ec": RULE, "lw": 0.8, "zorder": 0.2}
+    look: dict[str, Any] = {"fc": FLOOR, "ec": EDGE, "lw": 0.8, "zorder": 0.2}
     axes.add_collection(PolyCollection(corners, **look), autolim=False)
 
 

@@ -15,12 +15,14 @@ from scenesynth.localization.directions import Directions, to_angles, to_vectors
 from scenesynth.localization.onsets import Array
 from scenesynth.localization.reach import as_told
 from scenesynth.plots.style import INK, NOISE_COLOUR, QUIET, entitle
-from scenesynth.plots.text import MINUS, drawable, number
+from scenesynth.plots.text import MINUS, drawable, fitting, number
 from scenesynth.preview.view import Sounding, View
 from scenesynth.store.frames import FRAME_HOP_S
 
 MAX_LANES = 16
 MAX_CHANNELS = 4
+NAMES = 1.1
+"""Inches that names of events may take."""
 
 
 def lanes_of(view: View) -> list[Sounding]:
@@ -39,7 +41,7 @@ def draw_events(axes: Axes, view: View) -> None:
     ]
     for bars, alpha in ((wet, 0.35), (dry, 1.0)):
         axes.add_collection(PolyCollection(bars, fc=colours, alpha=alpha, lw=0), autolim=False)
-    names = [drawable(sounding.name, 18) for sounding in lanes]
+    names = [fitting(sounding.name, NAMES, 8) for sounding in lanes]
     axes.set(ylim=(max(len(lanes), 1) - 0.4, -0.6), yticks=range(len(lanes)))
     axes.set_yticklabels(names, fontsize=8, parse_math=False)
     hidden = len(view.soundings) - len(lanes)

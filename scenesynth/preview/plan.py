@@ -11,7 +11,7 @@ from matplotlib.transforms import Bbox
 
 from scenesynth.plots.labels import place_labels
 from scenesynth.plots.style import EDGE, INK, NOISE_COLOUR, entitle
-from scenesynth.plots.text import TIMES, drawable, number
+from scenesynth.plots.text import TIMES, drawable, fitting, number
 from scenesynth.preview.marks import (
     MARKERS,
     Line,
@@ -34,6 +34,8 @@ from scenesynth.room.outline import edges
 from scenesynth.scene.spec import Emitter
 
 ABOVE = (0, 1)
+NAMES = 1.5
+"""Inches that the name of an emitter may take."""
 
 
 def draw_plan(
@@ -118,7 +120,7 @@ def _label(emitter: Emitter, sounding: Sounding) -> tuple[tuple[float, float], s
     x, y, _ = emitter.keyframes[0].position_m
     away = number(sounding.columns["distance_start_m"], "m")
     colour = EDGE if sounding.role == "noise" else sounding.colour
-    return (x, y), f"{drawable(sounding.name, 22)}\n{away} away", colour
+    return (x, y), f"{fitting(sounding.name, NAMES, 8.5)}\n{away} away", colour
 
 
 def _taken(axes: Axes, view: View) -> list[Bbox]:

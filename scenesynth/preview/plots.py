@@ -11,7 +11,7 @@ from scenesynth.plots.style import drawn_alike, new_figure
 from scenesynth.plots.svg import to_svg
 from scenesynth.plots.text import number
 from scenesynth.preview.decay import HEIGHT, decay_of, draw_decay, in_words
-from scenesynth.preview.room import draw_room, room_height, room_in_words
+from scenesynth.preview.room import draw_plan_and_side, room_height, room_in_words
 from scenesynth.preview.timeline import LEFT, RIGHT, draw_timeline, timeline_height
 from scenesynth.preview.view import View
 
@@ -40,7 +40,7 @@ def room_plot(view: View) -> Plot:
         width = WIDTH - 0.1
         height = room_height(view, width, HIGHEST_ROOM)
         figure = new_figure(WIDTH, height)
-        draw_room(figure, view, 0.05, 0.0, width, height)
+        draw_plan_and_side(figure, view, 0.05, 0.0, width, height)
         svg = to_svg(figure, f"Room of scene {view.id}", room_in_words(view))
     return Plot(svg=svg, span=None)
 

@@ -26,7 +26,7 @@ _FIXED = 2 * (_TITLE + _FOOT) + 4 * _PAD + _HEAD
 
 
 def room_height(view: View, width: float, most: float) -> float:
-    """Inches that `draw_room` takes of `most` in such a width."""
+    """Inches that `draw_plan_and_side` takes of `most` in such a width."""
     _, across, high = view.spec.room.size_m
     return _scale(view.spec.room, width, most) * (across + high) + _FIXED
 
@@ -38,7 +38,7 @@ def _scale(room: Room, width: float, height: float) -> float:
     return min(sideways, (height - _FIXED) / (across + high), LARGEST)
 
 
-def draw_room(
+def draw_plan_and_side(
     figure: Figure, view: View, left: float, top: float, width: float, height: float
 ) -> tuple[Axes, Axes]:
     """Plan and side view, one below the other, as large as fits.

@@ -12,7 +12,7 @@ from matplotlib.transforms import Bbox
 
 from scenesynth.plots.labels import place_labels
 from scenesynth.plots.style import EDGE, INK, entitle
-from scenesynth.plots.text import MINUS, drawable, number
+from scenesynth.plots.text import MINUS, fitting, number
 from scenesynth.preview.marks import (
     Line,
     draw_emitter,
@@ -31,6 +31,9 @@ from scenesynth.preview.view import Sounding, View
 from scenesynth.room.mesh import Mesh
 from scenesynth.room.model import Room
 from scenesynth.scene.spec import Emitter
+
+NAMES: Final = 1.2
+"""Inches that the name of an emitter may take."""
 
 LEVEL_DEG: Final = 0.5
 """A nose within this is level."""
@@ -104,7 +107,11 @@ def _label(
 ) -> tuple[tuple[float, float], str, str]:
     place = emitter.keyframes[0].position_m
     colour = EDGE if sounding.role == "noise" else sounding.colour
-    return (place[across], place[2]), f"{drawable(sounding.name, 18)} {place[2]:.2f} m", colour
+    return (
+        (place[across], place[2]),
+        f"{fitting(sounding.name, NAMES, 8.5)} {place[2]:.2f} m",
+        colour,
+    )
 
 
 def _of_listener(view: View) -> str:
