@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from scenesynth.plots.style import INK, QUIET, RULE
 from scenesynth.plots.text import direction, drawable, hertz, number
-from scenesynth.preview.told import told
+from scenesynth.preview.told import per_band, told, untold_t60
 from scenesynth.preview.view import Sounding, View
 
 SNR = "Target / noise (SNR)"
@@ -72,24 +72,15 @@ def _draw_t60(axes: Axes, view: View, y: float) -> float:
         [(0, "T60 in s per octave", "left")]
         + [(x, head, "right") for x, head in zip(at, heads, strict=True)],
     )
-    asked = [*_per_band(view.row["rt60_requested_s"], len(bands)), None]
-    got = [*_per_band(view.row["rt60_measured_s"], len(bands)), view.row["rt60_broadband_s"]]
+    asked = [*per_band(view.row["rt60_requested_s"], len(bands)), None]
+    got = [*per_band(view.row["rt60_measured_s"], len(bands)), view.row["rt60_broadband_s"]]
     if any(value is not None for value in asked):
         _bands_row(axes, y + 1, "Requested", at, asked)
     else:
         _cell(axes, 0, y + 1, "Requested")
-        _cell(axes, 0.27, y + 1, _untold_t60(view), color=QUIET)
+        _cell(axes, 0.27, y + 1, untold_t60(view.spec), color=QUIET)
     _bands_row(axes, y + 2, "Measured", at, got)
     return y + 3
-
-
-def _untold_t60(view: View) -> str:
-    """Why no reverberation time was requested."""
-    if view.spec.room.measured is not None:
-        return "none: the room was measured"
-    if all(share == 1 for wall in view.spec.room.absorption for share in wall):
-        return "none: the walls absorb everything"
-    return "follows from the walls' materials"
 
 
 def _bands_row(
@@ -160,12 +151,6 @@ def _doubts(view: View) -> list[str]:
 
 def _labelled(view: View) -> list[Sounding]:
     return [sounding for sounding in view.soundings if sounding.role != "noise"]
-
-
-def _per_band(values: Sequence[float | None] | None, n_bands: int) -> list[float | None]:
-    """A value per band of the room; the highest have none where the sample rate is low."""
-    given = list(values or ())
-    return given + [None] * (n_bands - len(given))
 
 
 def _heads(axes: Axes, y: float, heads: Sequence[tuple[float, str, str]]) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from scenesynth.plots.text import EN_DASH, direction, number
-from scenesynth.preview.told import hertz, per_band, told, untold_t60
+from scenesynth.plots.text import EN_DASH, direction, hertz, number
+from scenesynth.preview.told import per_band, told, untold_t60
 from scenesynth.preview.view import Sounding, View
 from scenesynth.store.schema import Scene
 

@@ -19,11 +19,6 @@ def told(angles_deg: tuple[float, float], reach: Reach) -> str:
     return direction(azimuth_deg, elevation_deg)
 
 
-def hertz(freq_hz: float) -> str:
-    """A frequency as the head of a column: 500, 1k."""
-    return f"{freq_hz / 1000:g}k" if freq_hz >= 1000 else f"{freq_hz:g}"
-
-
 def per_band(values: Sequence[float | None] | None, n_bands: int) -> list[float | None]:
     """A value per band of the room; the highest have none where the sample rate is low."""
     given = list(values or ())
