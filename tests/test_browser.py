@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 from browser_helpers import browser, needs_browser, opened
-from page_helpers import HOSTILE, card, stored_scene, with_stems
+from page_helpers import HOSTILE, Shelf, card, served, stored_scene, with_stems
 
 from scenesynth.preview.page import page_html
 from scenesynth.preview.player import encoded
+from scenesynth.preview.serve import Previews
 
 pytestmark = needs_browser
 
@@ -244,3 +245,21 @@ def test_colours_follow_the_system_and_the_button(started: Any, file: Path) -> N
         assert (dark, light) == ("rgb(23, 24, 26)", "rgb(255, 255, 255)")
         page.click("#theme")
         assert page.evaluate(background) == dark
+
+
+def test_a_served_page_fetches_the_scenes_that_are_asked_for(started: Any) -> None:
+    previews = Previews(Shelf(), [], "", page_scenes=1)
+    loaded = "document.getElementById('loading').value === '' && cards().length === 1"
+    with served(previews) as port, opened(started, f"http://127.0.0.1:{port}/") as page:
+        until(page, loaded, 60)
+        assert visible(page) == [0]
+        assert page.is_disabled("#previous")
+        page.click("#next")
+        until(page, f"cards()[0]?.dataset.index === '1' && {loaded}", 60)
+        until(page, "document.querySelector('audio').duration > 0")
+        page.fill("#goto", "7")
+        page.keyboard.press("Enter")
+        until(page, f"cards()[0]?.dataset.index === '7' && {loaded}", 60)
+        page.click("#previous")
+        until(page, f"cards()[0]?.dataset.index === '6' && {loaded}", 60)
+        assert page.locator("#count").text_content() == "1 scene"

@@ -6,21 +6,18 @@ import base64
 import http.client
 import json
 import socket
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from page_helpers import HOSTILE, card, decoded, stored_scene, with_stems
+from page_helpers import HOSTILE, Shelf, card, decoded, served, stored_scene, with_stems
 from store_helpers import make_dataset, make_info, make_scene
 
-from scenesynth.errors import ConfigError, CorruptShardError
+from scenesynth.errors import ConfigError
 from scenesynth.preview import player
-from scenesynth.preview.again import Again, again_drawn, again_from
-from scenesynth.preview.card import Shown
+from scenesynth.preview.again import again_drawn, again_from
 from scenesynth.preview.choose import Usable, draw, named_scenes, worst_scenes
 from scenesynth.preview.page import card_html, check_writable, page_html
 from scenesynth.preview.player import listening_rate, player_of
@@ -283,47 +280,6 @@ def test_the_program_for_a_drawn_scene_is_a_program() -> None:
 
 
 # --- served ---
-
-
-class Shelf:
-    """A thousand times the same scene, under its own numbers; 13 is damaged."""
-
-    name, about, folder = "shelf", "a shelf", None
-
-    def __init__(self) -> None:
-        self.made: list[int] = []
-
-    def shown(self, index: int) -> Shown:
-        if index == 13:
-            raise CorruptShardError("shard 3 is damaged")
-        self.made.append(index)
-        scene = stored_scene(index=index, seconds=0.5)
-        return Shown(scene=scene, again=Again(language="shell", text="again"), known={})
-
-    def from_index(self, index: int, count: int) -> list[int]:
-        return list(range(index, min(index + count, 1000)))
-
-    def before_index(self, index: int, count: int) -> list[int]:
-        return list(range(max(0, index - count), index))
-
-    def renewed(self) -> Shelf:
-        return self
-
-
-@contextmanager
-def served(previews: Previews) -> Iterator[int]:
-    """A server in a thread; its port."""
-    ready: list[str] = []
-    there = threading.Event()
-
-    def on_ready(address: str) -> None:
-        ready.append(address)
-        there.set()
-
-    # The thread is left to end with the process: only an interrupt ends `serve`.
-    threading.Thread(target=serve, args=(previews, 0, on_ready), daemon=True).start()
-    assert there.wait(10)
-    yield int(ready[0].rstrip("/").rpartition(":")[2])
 
 
 def asked(port: int, path: str, host: str = "") -> tuple[int, str]:
