@@ -2,8 +2,8 @@
 
 A scene's row holds the times of its first target's response, but not the response. It follows from
 the spec alone, and for image sources takes a few milliseconds, so it is rendered again for its
-curves. Where that would take long (rays), or where what it needs is not at hand (measured rooms on
-another machine), the times are drawn without curves.
+curves. Where that would take long (other engines), or what it needs is not at hand (measured rooms
+on another machine), the times are drawn without curves.
 """
 
 from __future__ import annotations
@@ -36,6 +36,9 @@ HEIGHT: Final = 2.55
 LOWEST_DB: Final = -65.0
 MOST_IMAGES: Final = 5e6
 """Responses of more image sources are not rendered again: about 100 ms on one core."""
+
+QUICK: Final = ("shoebox", "sofa")
+"""Engines that make a response in milliseconds."""
 
 POINTS: Final = 300
 """Of a curve that are drawn, about."""
@@ -129,8 +132,8 @@ def _curves(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None, str]:
     """Times and levels of the curves, or why there are none."""
     nothing = np.zeros(0)
-    if spec.engine == "pyroomacoustics":
-        return nothing, None, "rays take too long to be traced again for a picture"
+    if spec.engine not in QUICK:
+        return nothing, None, f"engine {spec.engine} takes too long to be run again"
     if spec.engine == "shoebox" and spec.mode == "full" and _n_images(spec) > MOST_IMAGES:
         return nothing, None, "its many image sources take too long to be rendered again"
     try:
