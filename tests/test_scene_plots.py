@@ -294,7 +294,10 @@ def test_decays_that_cannot_be_rendered_again_are_told_by_their_times(view: View
         view.spec.room, measured=AssetRef(id="hall", digest="0" * 16), absorption=(), rt60_s=None
     )
     hall = replace(view.spec, engine="sofa", room=away)
-    for spec, why in ((rays, "rays take too long"), (hall, "cannot be rendered here")):
+    for spec, why in (
+        (rays, "engine pyroomacoustics takes too long"),
+        (hall, "cannot be rendered here"),
+    ):
         decay = decay_of(replace(view, spec=spec))
         assert decay is not None
         assert decay.level_db is None

@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 
 from scenesynth.plots.style import QUIET, axes_at, drawn_alike, new_figure
 from scenesynth.plots.text import drawable
-from scenesynth.preview.decay import HEIGHT as DECAY_HEIGHT
-from scenesynth.preview.decay import decay_of, draw_decay
+from scenesynth.preview.decay import decay_of
+from scenesynth.preview.decay_curves import HEIGHT as DECAY_HEIGHT
+from scenesynth.preview.decay_curves import draw_decay
 from scenesynth.preview.facts import draw_facts
 from scenesynth.preview.room import draw_plan_and_side
 from scenesynth.preview.timeline import LEFT, RIGHT, draw_timeline, timeline_height

@@ -10,7 +10,8 @@ from markupsafe import Markup
 from scenesynth.plots.style import drawn_alike, new_figure
 from scenesynth.plots.svg import to_svg
 from scenesynth.plots.text import number
-from scenesynth.preview.decay import HEIGHT, decay_of, draw_decay, in_words
+from scenesynth.preview.decay import decay_of, in_words
+from scenesynth.preview.decay_curves import HEIGHT, draw_decay
 from scenesynth.preview.room import draw_plan_and_side, room_height, room_in_words
 from scenesynth.preview.timeline import LEFT, RIGHT, draw_timeline, timeline_height
 from scenesynth.preview.view import View
