@@ -18,7 +18,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from scenesynth.audit.derive import OF_CLIPS, event_columns, scene_columns
-from scenesynth.audit.tables import OnProgress
+from scenesynth.audit.reading import OnProgress
 from scenesynth.corpus.corpora import Corpora, builtin_corpora
 from scenesynth.errors import ConfigError, ContentError
 from scenesynth.pipeline.changes import changed_spec
@@ -28,7 +28,8 @@ from scenesynth.scene.recipe_records import Recipe
 from scenesynth.scene.sample import sample_scene, sample_scene_with_redraw
 from scenesynth.scene.spec import SceneSpec
 from scenesynth.store.layout import DatasetInfo
-from scenesynth.store.schema import EVENTS, scene_columns as stored_columns
+from scenesynth.store.schema import EVENTS
+from scenesynth.store.schema import scene_columns as stored_columns
 
 MOST: Final = 512
 """Scenes that are drawn anew: some seconds."""

@@ -9,7 +9,7 @@ commits is read for that.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Final
 
 import numpy as np
@@ -63,7 +63,7 @@ def _spread(items: Sequence[int], strata: Sequence[str], count: int, draws: Rng)
         own = [item for item, other in zip(items, strata, strict=True) if other == name]
         n = min(len(own), max(1, round(count * len(own) / len(items))))
         edges = [len(own) * k // n for k in range(n + 1)]
-        found += [own[draws.integer(a, b - 1)] for a, b in zip(edges, edges[1:], strict=False)]
+        found += [own[draws.integer(a, b - 1)] for a, b in pairwise(edges)]
     return sorted(found)
 
 

@@ -12,8 +12,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import numpy as np
-
 from scenesynth.render.levels import max_polyphony
 from scenesynth.render.rows import head_name
 from scenesynth.scene.geometry import azimuth_elevation, quaternion, to_listener
@@ -182,5 +180,5 @@ def nearly_equal(found: Any, expected: Any, tolerance: float) -> bool:
             nearly_equal(one, other, tolerance) for one, other in zip(found, expected, strict=True)
         )
     if isinstance(expected, int | float) and isinstance(found, int | float):
-        return bool(np.isclose(found, expected, rtol=tolerance, atol=tolerance))
+        return math.isclose(found, expected, rel_tol=tolerance, abs_tol=tolerance)
     return found is None and expected is None

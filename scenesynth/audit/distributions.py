@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from scenesynth.audit.anew import Source, differing
 from scenesynth.audit.findings import counted, some
-from scenesynth.audit.records import Check, Finding
+from scenesynth.audit.records import Check, Finding, Status
 from scenesynth.errors import ConfigError, ContentError
 from scenesynth.scene.spec import SceneSpec
 from scenesynth.store.layout import DatasetInfo
@@ -73,11 +73,11 @@ def recipe_check(
         )
     elif compared:
         told += ", all the same"
-    status = "failed" if same_version else "noted"
+    status: Status = "failed" if same_version else "noted"
     return Check(
         name=name,
         title=title,
-        status="skipped" if not compared else status if findings else "passed",
+        status=status if findings else "passed" if compared else "skipped",
         summary=told,
         looked=compared,
         of=of,
@@ -178,10 +178,7 @@ def compare(found: Values, expected: Values) -> tuple[float, str]:
     there, here = (values[np.isfinite(values)] for values in (expected, found))
     table = [[len(here), len(found) - len(here)], [len(there), len(expected) - len(there)]]
     p_absent = float(stats.fisher_exact(table)[1])
-    if not (len(here) and len(there)):
-        p = 1.0
-    else:
-        p = float(stats.ks_2samp(here, there).pvalue)
+    p = 1.0 if not (len(here) and len(there)) else float(stats.ks_2samp(here, there).pvalue)
     if p_absent < p:
         shares = (len(here) / max(len(found), 1), len(there) / max(len(expected), 1))
         return p_absent, f"in {shares[0]:.0%} of the scenes, {shares[1]:.0%} by the recipe"

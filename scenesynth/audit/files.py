@@ -14,8 +14,8 @@ from itertools import pairwise
 from typing import Final
 
 from scenesynth.audit.findings import counted, some
+from scenesynth.audit.reading import OnProgress
 from scenesynth.audit.records import Check, Finding
-from scenesynth.audit.tables import OnProgress
 from scenesynth.pipeline.log import LOG_FOLDER
 from scenesynth.store.commit import Commit
 from scenesynth.store.follow import FOLLOW_TIMEOUT_S

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from scenesynth.audit.findings import counted, some
+from scenesynth.audit.reading import Columns
 from scenesynth.audit.records import Check
-from scenesynth.audit.tables import Columns
 
 
 def licence_check(columns: Columns, corpora: Mapping[str, Any], of: int) -> Check:

@@ -11,29 +11,27 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 from importlib.metadata import version
 from typing import Any, Final
 
 import pyarrow as pa
 
 from scenesynth.audit.achieved import Decay, decay_of, ratio_check, t60_check
-from scenesynth.audit.anew import MOST, Source, draw_anew, source_of
+from scenesynth.audit.anew import draw_anew, source_of
 from scenesynth.audit.choose import choose_scenes, choose_shards
 from scenesynth.audit.distributions import MOST_REDRAWN, distributions_check, recipe_check
 from scenesynth.audit.files import (
     HASHED_BYTES,
-    Run,
     complete_check,
     files_check,
     hashed_shards,
     living_run,
 )
 from scenesynth.audit.licences import clips_check, durations_check, licence_check
+from scenesynth.audit.reading import Columns, Damage, OnProgress, chosen_rows, wide_columns
 from scenesynth.audit.records import Audit, Check, Finding
 from scenesynth.audit.rows import Compared, labels_check, spec_check
 from scenesynth.audit.splits import class_check, clip_check, head_check, room_check
-from scenesynth.audit.tables import Columns, Damage, OnProgress, chosen_rows, wide_columns
 from scenesynth.corpus.corpora import Corpora
 from scenesynth.errors import ConfigError, StoreError
 from scenesynth.pipeline.plan import split_of

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from scenesynth.audit.findings import counted, some
+from scenesynth.audit.reading import Columns
 from scenesynth.audit.records import Check, Finding
-from scenesynth.audit.tables import Columns
 
 EXPECTED_AT_LEAST: Final = 14.0
 """Scenes of a class that a split of this size should have, from which having none is no chance:
@@ -134,7 +134,8 @@ def class_check(columns: Columns, classes: Sequence[str], of: int) -> Check:
             figures=figures,
         )
     never = [name for name in classes if not seen.get(name)]
-    missing, rare = [], []
+    missing: list[tuple[str, str, float]] = []
+    rare: list[tuple[str, str, float]] = []
     for split, n in sorted(per_split.items()):
         others = sum(per_split.values()) - n
         for name in classes:
