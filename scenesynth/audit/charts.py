@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from scenesynth.audit.bins import counts_of, edges_of, shares_of
+from scenesynth.audit.bins import counts_of, shares_of
 from scenesynth.audit.columns import Array
 from scenesynth.plots.style import COLOURS, GRID, INK, QUIET, new_figure
 from scenesynth.plots.text import drawable
@@ -41,6 +41,7 @@ class Series:
 
 def histogram(
     series: Sequence[Series],
+    edges: Array,
     axis: str,
     counted: str,
     *,
@@ -50,13 +51,13 @@ def histogram(
     """Bars of the first series, and lines of the others, over the same bins.
 
     Args:
+        edges: of the bins. Shape: [bins + 1].
         axis: what the values are, with their unit.
         counted: what they are counted in, such as "scenes".
         whole: whether the values are whole numbers.
         mark: a value to draw a line at, such as the ratio that should be.
     """
     figure, axes = _begun(axis, f"% of {counted}")
-    edges = edges_of([each.values for each in series], whole=whole)
     for n, each in enumerate(series):
         if not len(each.values):
             continue
@@ -74,10 +75,9 @@ def histogram(
     return _ended(figure, axes)
 
 
-def stacked(series: Sequence[Series], axis: str, counted: str) -> Figure:
+def stacked(series: Sequence[Series], edges: Array, axis: str, counted: str) -> Figure:
     """Bars of all series upon each other, as counts: what they add up to is of all."""
     figure, axes = _begun(axis, counted)
-    edges = edges_of([each.values for each in series])
     base = np.zeros(len(edges) - 1)
     for n, each in enumerate(series):
         counts = counts_of(each.values, edges)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,16 +36,19 @@ SYMBOLS: Final = {
 TONES: Final = {"failed": "bad", "noted": "warn", "passed": "good", "skipped": "quiet"}
 
 
-def write_report(path: Path, audit: Audit, other: Audit | None = None) -> None:
+def write_report(
+    path: Path, audit: Audit, other: Audit | None = None, actions: Sequence[Any] = ()
+) -> None:
     """Write the report of an audit as an HTML file.
 
     Args:
         other: B of a comparison, which the report begins with.
+        actions: what `write_actions` has written beside the report.
 
     Raises:
         ConfigError: the file cannot be written.
     """
-    page = report(audit, other)
+    page = report(audit, other, actions)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(page, encoding="utf-8")
@@ -54,7 +58,7 @@ def write_report(path: Path, audit: Audit, other: Audit | None = None) -> None:
         ) from error
 
 
-def report(audit: Audit, other: Audit | None = None) -> str:
+def report(audit: Audit, other: Audit | None = None, actions: Sequence[Any] = ()) -> str:
     """The HTML of `write_report`."""
     with drawn_alike():
         plots = sections(audit, other)
@@ -63,6 +67,7 @@ def report(audit: Audit, other: Audit | None = None) -> str:
         "audit.html",
         audit=audit,
         other=other,
+        actions=actions,
         comparison=compare(audit, other) if other else None,
         checks=_sorted(audit.checks),
         counts={status: sum(c.status == status for c in audit.checks) for status in ORDER},

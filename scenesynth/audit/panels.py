@@ -69,16 +69,17 @@ def histogram_panel(
     if not any(len(each.values) for each in (series if pile else series[:1])) and len(there) < 2:
         expected = f"; {there[0].name}: {_told(there[0], unit, digits)}" if there else ""
         return Panel(title=title, note=f"none{expected}")
-    if _one_value(there):
-        return Panel(title=title, note=f"{_told(there[0], unit, digits)} of all {counted}")
-    edges = edges_of([each.values for each in there], whole=whole)
+    if _one_value(there, digits):
+        return Panel(title=title, note=f"{_told(there[0], unit, digits)} in all {counted}")
+    around = 0.0 if pile else mark
+    edges = edges_of([each.values for each in there], whole=whole, around=around)
     note = "; ".join(f"{each.name}: {_told(each, unit, digits)}" for each in there)
     if far := sum(beyond(each.values, edges) for each in there):
         note += f". Bins at the ends have {far} values from further out"
     if pile:
-        figure = charts.stacked(there, axis, counted)
+        figure = charts.stacked(there, edges, axis, counted)
     else:
-        figure = charts.histogram(series, axis, counted, whole=whole, mark=mark)
+        figure = charts.histogram(series, edges, axis, counted, whole=whole, mark=mark)
     return Panel(
         title=title,
         note=note,
@@ -96,9 +97,10 @@ def _told(series: Series, unit: str, digits: int) -> str:
     return spread_text(spread, unit, digits)
 
 
-def _one_value(series: Sequence[Series]) -> bool:
+def _one_value(series: Sequence[Series], digits: int) -> bool:
+    """Whether all values are the same, as far as is shown of them."""
     values = np.concatenate([each.values for each in series])
-    return bool(np.ptp(values) <= 1e-6 * np.abs(values).max())
+    return bool(np.ptp(values) < 0.1 * 10.0**-digits)
 
 
 def _quantiles(series: Series, digits: int) -> tuple[str, ...]:
@@ -148,7 +150,7 @@ def map_panel(title: str, directions: tuple[Array, Array]) -> Panel:
     note = (
         f"{len(azimuth)} directions: "
         + ", ".join(f"{share:.0f} % {name}" for name, share in sides.items())
-        + ". Equal areas are equal solid angles; the darker, the denser"
+        + ". Equal areas are equal solid angles; the stronger the colour, the denser"
     )
     figure = sphere.draw_density(azimuth, elevation)
     return Panel(
@@ -160,18 +162,21 @@ def map_panel(title: str, directions: tuple[Array, Array]) -> Panel:
     )
 
 
-def ratio_panel(title: str, one: tuple[Array, Array], other: tuple[Array, Array]) -> Panel:
-    """Where one set of directions has more or fewer than another."""
+def ratio_panel(
+    title: str, one: tuple[Array, Array], other: tuple[Array, Array], names: tuple[str, str]
+) -> Panel:
+    """Where one set of directions has more or fewer than another, by their names."""
     if not (len(one[0]) and len(other[0])):
         return Panel(title=title, note="none")
     cells = sphere.cells_for(min(len(one[0]), len(other[0])))
     apart = np.abs(sphere.chance_scores(cells, one, other)) > _FAR_APART
     note = (
-        f"Blue: more of {len(one[0])} directions than of {len(other[0])} there; orange: fewer. "
-        f"{int(apart.sum())} of {cells.n} equal areas are further apart than chance explains "
-        f"({_FAR_APART:g} standard deviations)"
+        f"Blue: {names[0]} has a larger share of its {len(one[0])} directions there; orange: "
+        f"{names[1]} of its {len(other[0])}. {int(apart.sum())} of {cells.n} equal areas are "
+        f"further apart than chance explains ({_FAR_APART:g} standard deviations)"
     )
-    return Panel(title=title, note=note, plot=to_svg(sphere.draw_ratio(one, other), title, note))
+    figure = sphere.draw_ratio(one, other, names)
+    return Panel(title=title, note=note, plot=to_svg(figure, title, note))
 
 
 def _sides(azimuth: Array, elevation: Array) -> dict[str, float]:

@@ -12,6 +12,7 @@ import pyarrow as pa
 from scenesynth.audit.columns import Array, lists, middle_bands, numbers, texts
 from scenesynth.audit.records import Audit
 
+_DIGITS: Final = {"dB": 1, "dBFS": 1, "°": 0, "m³": 0}
 Of = Literal["scenes", "targets", "others"]
 """Every scene; every event that is a target; every interferer and noise."""
 
@@ -27,7 +28,6 @@ class Quantity:
         of: what has it.
         values: those of a table's rows, NaN for none. Shape: [rows] or [rows, bands].
         whole: whether all are whole numbers.
-        digits: decimals worth showing.
     """
 
     name: str
@@ -36,12 +36,11 @@ class Quantity:
     of: Of
     values: Callable[[pa.Table], Array]
     whole: bool = False
-    digits: int = 2
 
     @property
-    def axis(self) -> str:
-        """The title of an axis."""
-        return f"{self.title} in {self.unit}" if self.unit else self.title
+    def digits(self) -> int:
+        """Decimals worth showing."""
+        return 0 if self.whole else _DIGITS.get(self.unit, 2)
 
     @property
     def counted(self) -> str:
@@ -64,6 +63,12 @@ class Quantity:
         """`of_rows` of the scenes drawn anew; nothing where there are none."""
         table = audit.drawn if self.of == "scenes" else audit.drawn_events
         return np.empty(0) if table is None else self.of_rows(table, table)
+
+
+def axis_of(title: str, unit: str) -> str:
+    """The title of an axis."""
+    words = "degrees" if unit == "°" else unit
+    return f"{title} in {words}" if words else title
 
 
 def _column(name: str) -> Callable[[pa.Table], Array]:
@@ -102,9 +107,7 @@ def _scenes(name: str, title: str, unit: str, values: Callable[[pa.Table], Array
 
 
 def _count(name: str, title: str) -> Quantity:
-    return Quantity(
-        name=name, title=title, unit="", of="scenes", values=_column(name), whole=True, digits=0
-    )
+    return Quantity(name=name, title=title, unit="", of="scenes", values=_column(name), whole=True)
 
 
 def _events(
@@ -120,11 +123,9 @@ T60_MEASURED: Final = _scenes(
     "rt60_measured_s", "T60 measured, 500 Hz to 1 kHz", "s", _middle("rt60_measured_s")
 )
 T60_RATIO: Final = _scenes("rt60_ratio", "T60 measured / requested, all bands", "", _ratio_of_t60)
-AZIMUTH: Final = _events(
-    "azimuth_deg", "Azimuth of targets", "degrees", _column("azimuth_start_deg")
-)
+AZIMUTH: Final = _events("azimuth_deg", "Azimuth of targets", "°", _column("azimuth_start_deg"))
 ELEVATION: Final = _events(
-    "elevation_deg", "Elevation of targets", "degrees", _column("elevation_start_deg")
+    "elevation_deg", "Elevation of targets", "°", _column("elevation_start_deg")
 )
 
 ROOMS: Final = (
@@ -156,7 +157,7 @@ LEVELS: Final = (
     _scenes("snr_achieved_db", "SNR achieved", "dB", _column("snr_achieved_db")),
     _scenes(
         "snr_error_db",
-        "SNR achieved - requested",
+        "SNR achieved minus requested",
         "dB",
         _difference("snr_achieved_db", "snr_requested_db"),
     ),

@@ -13,6 +13,7 @@ import pyarrow as pa
 from scenesynth.audit.charts import Series
 from scenesynth.audit.columns import Array, matching, numbers, present, texts, with_scenes
 from scenesynth.audit.compare import formats_of
+from scenesynth.audit.listened import heard_panels
 from scenesynth.audit.panels import (
     Panel,
     bands_panel,
@@ -28,6 +29,7 @@ from scenesynth.audit.quantities import (
     SCENES,
     T60_RATIO,
     Quantity,
+    axis_of,
     of_format,
 )
 from scenesynth.audit.records import Audit
@@ -78,6 +80,7 @@ def sections(audit: Audit, other: Audit | None) -> tuple[Section, ...]:
             title="Scenes and events",
             panels=(*_histograms(SCENES, audit, other), *_reuse(audit, other)),
         ),
+        Section(name="heard", title="As heard", panels=tuple(heard_panels(_named(audit, other)))),
     )
 
 
@@ -99,7 +102,7 @@ def quantity_panel(quantity: Quantity, audit: Audit, other: Audit | None = None)
     return histogram_panel(
         quantity.title,
         series,
-        axis=quantity.axis,
+        axis=axis_of(quantity.title, quantity.unit),
         counted=quantity.counted,
         unit=quantity.unit,
         digits=quantity.digits,
@@ -153,12 +156,17 @@ def _maps(audit: Audit, other: Audit | None) -> Iterator[Panel]:
         )
         if audit.drawn_events is not None:
             reference = directions_of(audit.drawn_events, ["target"])
-            yield ratio_panel("Directions of targets against the recipe", targets, reference)
+            yield ratio_panel(
+                "Directions of targets against the recipe",
+                targets,
+                reference,
+                ("what was looked at", "the recipe"),
+            )
     else:
         theirs = directions_of(other.events, ["target"])
         yield map_panel("Directions of targets in A", targets)
         yield map_panel("Directions of targets in B", theirs)
-        yield ratio_panel("Directions of targets, B against A", theirs, targets)
+        yield ratio_panel("Directions of targets, A against B", targets, theirs, ("A", "B"))
 
 
 def directions_of(events: pa.Table, roles: Sequence[str]) -> tuple[Array, Array]:

@@ -111,8 +111,10 @@ def draw_density(azimuth_deg: Array, elevation_deg: Array) -> Figure:
     return figure
 
 
-def draw_ratio(one: tuple[Array, Array], other: tuple[Array, Array]) -> Figure:
-    """Where `one` has more directions (blue) or fewer (orange) than `other`.
+def draw_ratio(
+    one: tuple[Array, Array], other: tuple[Array, Array], names: tuple[str, str]
+) -> Figure:
+    """Where `one` (blue) or `other` (orange) has a larger share of its directions.
 
     The colours tell by how many standard deviations that chance alone gives, up to `MOST_APART`.
     """
@@ -123,8 +125,8 @@ def draw_ratio(one: tuple[Array, Array], other: tuple[Array, Array]) -> Figure:
     _fill(axes, cells, np.clip(np.abs(score) / MOST_APART, 0, 1), colours)
     steps = np.abs(np.linspace(-1, 1, 9))
     key = [COLOURS[1]] * 4 + [COLOURS[0]] * 5
-    ends = (f"{MINUS}{MOST_APART:g} sd: fewer", "alike", f"+{MOST_APART:g} sd: more")
-    _key(axes, steps, key, ends)
+    texts = (f"more in {names[1]}", "alike", f"more in {names[0]}, {MOST_APART:g} sd")
+    _key(axes, steps, key, texts)
     return figure
 
 
