@@ -69,7 +69,7 @@ def report(audit: Audit, other: Audit | None = None, actions: Sequence[Any] = ()
         other=other,
         actions=actions,
         comparison=compare(audit, other) if other else None,
-        checks=_sorted(audit.checks),
+        checks=anchored(audit.checks),
         counts={status: sum(c.status == status for c in audit.checks) for status in ORDER},
         symbols=SYMBOLS,
         tones=TONES,
@@ -102,9 +102,10 @@ def about(finding: Finding) -> list[tuple[str, str]]:
     return [pair for pair in named if pair[1]]
 
 
-def _sorted(checks: tuple[Check, ...]) -> list[Check]:
-    """Those that failed first."""
-    return sorted(checks, key=lambda check: ORDER.index(check.status))
+def anchored(checks: Sequence[Check]) -> list[tuple[str, Check]]:
+    """Checks, those that failed first, each with a name for links that no other has."""
+    ordered = sorted(checks, key=lambda check: ORDER.index(check.status))
+    return [(f"check-{n}-{check.name}", check) for n, check in enumerate(ordered, 1)]
 
 
 def _facts(audit: Audit) -> list[tuple[str, str]]:

@@ -125,7 +125,7 @@ def draw_ratio(
     _fill(axes, cells, np.clip(np.abs(score) / MOST_APART, 0, 1), colours)
     steps = np.abs(np.linspace(-1, 1, 9))
     key = [COLOURS[1]] * 4 + [COLOURS[0]] * 5
-    texts = (f"more in {names[1]}", "alike", f"more in {names[0]}, {MOST_APART:g} sd")
+    texts = (f"{names[1]}, {MOST_APART:g} sd", "alike", f"{names[0]}, {MOST_APART:g} sd")
     _key(axes, steps, key, texts)
     return figure
 
