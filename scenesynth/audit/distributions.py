@@ -97,9 +97,12 @@ def distributions_check(
     """Whether quantities are distributed as in scenes drawn anew.
 
     Args:
-        drawn: those, or why there are none.
+        scenes, events: of those scenes whose rows are those of their specs.
+        drawn: those anew, or why there are none.
     """
     name, title = "distributions", "Are scenes distributed as the recipe says?"
+    if not isinstance(drawn, str) and not len(scenes):
+        drawn = "no scene is left whose rows are those of its spec"
     if isinstance(drawn, str):
         return Check(name=name, title=title, status="skipped", summary=drawn, of=of)
     found, expected = quantities(scenes, events), quantities(*drawn)
@@ -178,7 +181,11 @@ def compare(found: Values, expected: Values) -> tuple[float, str]:
     there, here = (values[np.isfinite(values)] for values in (expected, found))
     table = [[len(here), len(found) - len(here)], [len(there), len(expected) - len(there)]]
     p_absent = float(stats.fisher_exact(table)[1])
-    p = 1.0 if not (len(here) and len(there)) else float(stats.ks_2samp(here, there).pvalue)
+    p = (
+        1.0
+        if not (len(here) and len(there))
+        else float(stats.ks_2samp(here, there, method="asymp").pvalue)
+    )
     if p_absent < p:
         shares = (len(here) / max(len(found), 1), len(there) / max(len(expected), 1))
         return p_absent, f"in {shares[0]:.0%} of the scenes, {shares[1]:.0%} by the recipe"

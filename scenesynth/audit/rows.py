@@ -80,6 +80,11 @@ class Compared:
     wrong_columns: Counter[str] = field(default_factory=Counter)
 
     @property
+    def wrong(self) -> set[int]:
+        """Numbers of the scenes whose rows are not those of their specs."""
+        return {found.index for found in (*self.specs, *self.labels) if found.index is not None}
+
+    @property
     def formats(self) -> tuple[Format, ...]:
         """Those whose keys can be compared: none where another version has rendered them."""
         if self.info.render != RENDER_VERSION:

@@ -9,12 +9,13 @@ Damaged shards are left out and named; everything else is looked at nevertheless
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from scenesynth.audit.achieved import Decay, decay_of, ratio_check, t60_check
 from scenesynth.audit.anew import draw_anew, source_of
@@ -67,6 +68,7 @@ def run_audit(
     corpora: Corpora | None = None,
     processes: int = 1,
     on_progress: OnProgress = lambda what, done, total: None,
+    before: Callable[[], None] | None = None,
 ) -> Audit:
     """Audit a dataset; it may still be rendering.
 
@@ -79,6 +81,7 @@ def run_audit(
             is left out where these are others.
         processes: to listen with.
         on_progress: told what is done.
+        before: called once it is known that there is something to audit, before the work.
 
     Raises:
         ConfigError: an impossible argument.
@@ -95,6 +98,8 @@ def run_audit(
             f"{dataset.place}: no scene has been rendered yet; wait for the first shard, or give "
             f"the `scenesynth render` command of this dataset again"
         )
+    if before is not None:
+        before()
     run = living_run(dataset.place, time.time())
     damage = Damage()
     splits = _splits(dataset)
@@ -123,7 +128,12 @@ def run_audit(
             len(dataset),
             same_version=read.versions <= {version("scenesynth")},
         ),
-        distributions_check(scenes, events, drawn, len(dataset), own_clips=source.own_clips),
+        distributions_check(
+            *_without(scenes, events, read.compared.wrong),
+            drawn,
+            len(dataset),
+            own_clips=source.own_clips,
+        ),
         *sound(scenes, events, heard),
         licence_check(columns, dataset.info.corpora, len(dataset)),
         clips_check(columns, len(dataset)),
@@ -266,6 +276,17 @@ def _listened(
     """What the audio of scenes says, a row each, and the checks of that."""
     nothing = pa.table({"index": pa.array([], pa.int64())})
     return nothing, lambda scenes, events, heard: []
+
+
+def _without(
+    scenes: pa.Table, events: pa.Table, gone: Collection[int]
+) -> tuple[pa.Table, pa.Table]:
+    """Rows of other scenes than some."""
+    some = pa.array(sorted(gone), pa.int64())
+    kept, others = (
+        table.filter(pc.invert(pc.is_in(table["index"], some))) for table in (scenes, events)
+    )
+    return kept, others
 
 
 def _shown(scenes: pa.Table) -> list[dict[str, Any]]:
