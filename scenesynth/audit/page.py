@@ -10,6 +10,7 @@ from typing import Any, Final
 import yaml
 
 from scenesynth.audit import tallies
+from scenesynth.audit.actions import Action
 from scenesynth.audit.compare import (
     compare,
     overlap_text,
@@ -37,7 +38,7 @@ TONES: Final = {"failed": "bad", "noted": "warn", "passed": "good", "skipped": "
 
 
 def write_report(
-    path: Path, audit: Audit, other: Audit | None = None, actions: Sequence[Any] = ()
+    path: Path, audit: Audit, other: Audit | None = None, actions: Sequence[Action] = ()
 ) -> None:
     """Write the report of an audit as an HTML file.
 
@@ -58,7 +59,7 @@ def write_report(
         ) from error
 
 
-def report(audit: Audit, other: Audit | None = None, actions: Sequence[Any] = ()) -> str:
+def report(audit: Audit, other: Audit | None = None, actions: Sequence[Action] = ()) -> str:
     """The HTML of `write_report`."""
     with drawn_alike():
         plots = sections(audit, other)

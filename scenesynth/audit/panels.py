@@ -166,7 +166,7 @@ def ratio_panel(
     """Where one set of directions has more or fewer than another, by their names."""
     if not (len(one[0]) and len(other[0])):
         return Panel(title=title, note="none")
-    cells = sphere.cells_for(min(len(one[0]), len(other[0])))
+    cells = sphere.compared_cells(one, other)
     apart = np.abs(sphere.chance_scores(cells, one, other)) > _FAR_APART
     note = (
         f"Blue: relatively more in {names[0]} ({len(one[0])} directions); orange: in {names[1]} "
