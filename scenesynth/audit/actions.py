@@ -1,6 +1,7 @@
 """What follows from an audit: files that other commands take, and its JSON.
 
-    scenes.txt   failing scenes, for render --only, exclude --file, preview --only
+    scenes.txt   failing scenes, for render --only, exclude --file, preview --only; of a shard that
+                 is wrong as far as it was looked at, all of them
     clips.txt    clips to blame, as corpus:id
     keys.txt     damaged or missing files inside the dataset
     shards.txt   shards to make again
@@ -13,7 +14,7 @@ from __future__ import annotations
 import json
 import math
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -129,7 +130,8 @@ def _finite(value: Any) -> Any:
 def _lists(audit: Audit) -> dict[str, list[str]]:
     """Lines of each list, with reasons."""
     found = [(check.name, finding) for check in audit.failed for finding in check.findings]
-    unreadable = {f.shard for _, f in found if f.key and f.shard is not None}
+    damaged = [(name, f) for name, f in found if f.key and f.shard is not None]
+    unreadable = {f.shard for _, f in damaged}
     size = int(audit.identity["shard_scenes"])
     scenes = [
         (finding.scene, name, finding)
@@ -137,11 +139,30 @@ def _lists(audit: Audit) -> dict[str, list[str]]:
         if finding.scene and (finding.index is None or finding.index // size not in unreadable)
     ]
     return {
-        "scenes.txt": _lines(scenes),
+        "scenes.txt": _lines([*scenes, *_rest_of_shards(audit, found, size)]),
         "clips.txt": _lines([(f.clip, name, f) for name, f in found if f.clip]),
         "keys.txt": _lines([(f.key, name, f) for name, f in found if f.key]),
-        "shards.txt": _lines([(str(f.shard), name, f) for name, f in found if f.shard is not None]),
+        "shards.txt": _lines([(str(f.shard), name, f) for name, f in damaged]),
     }
+
+
+def _rest_of_shards(
+    audit: Audit, found: Sequence[tuple[str, Finding]], size: int
+) -> Iterator[tuple[str, str, Finding]]:
+    """Ranges of the shards of which all that was looked at is wrong, if that was not all.
+
+    Skipped scenes cannot be named, so there are none where the dataset has any.
+    """
+    if any(check.figures.get("skipped_scenes") for check in audit.checks):
+        return
+    wrong: dict[int, dict[int, tuple[str, Finding]]] = {}
+    for name, finding in found:
+        if finding.shard is not None and finding.index is not None:
+            wrong.setdefault(finding.shard, {})[finding.index] = (name, finding)
+    for shard, scenes in sorted(wrong.items()):
+        first, last = shard * size, min((shard + 1) * size, audit.n_promised) - 1
+        if len(scenes) < last - first + 1:
+            yield f"{first}-{last}", *next(iter(scenes.values()))
 
 
 def _lines(items: Iterable[tuple[str, str, Finding]]) -> list[str]:

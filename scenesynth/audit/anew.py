@@ -23,6 +23,7 @@ from scenesynth.corpus.corpora import Corpora, builtin_corpora
 from scenesynth.errors import ConfigError, ContentError
 from scenesynth.pipeline.changes import changed_spec
 from scenesynth.pipeline.formats import format_of
+from scenesynth.pipeline.recheck import other_clips
 from scenesynth.records import from_plain, to_plain
 from scenesynth.scene.recipe_records import Recipe
 from scenesynth.scene.sample import sample_scene, sample_scene_with_redraw
@@ -47,29 +48,32 @@ class Source:
     """What scenes are drawn from.
 
     Attributes:
-        own_clips: whether the corpora are those of the dataset.
+        clips: the dataset's own, where they are at hand.
         why_not: why no scenes can be drawn; "" where they can.
     """
 
     recipe: Recipe | None
     corpora: Mapping[str, Any]
-    own_clips: bool = False
+    clips: Corpora | None = None
     why_not: str = ""
+
+    @property
+    def own_clips(self) -> bool:
+        """Whether scenes are drawn from the dataset's own clips."""
+        return self.clips is not None and self.recipe is not None
 
 
 def source_of(info: DatasetInfo, corpora: Corpora | None) -> Source:
     """What a dataset's scenes are drawn from, as far as it is at hand."""
+    have = builtin_corpora() if corpora is None else corpora
+    clips = None if other_clips(info, have) else have
     try:
         recipe = from_plain(Recipe, info.recipe, "recipe")
     except ConfigError as error:
-        return Source(recipe=None, corpora={}, why_not=f"this version cannot read the {error}")
-    have = builtin_corpora() if corpora is None else corpora
-    own = all(
-        name in have and have[name].digest == described.get("digest")
-        for name, described in info.corpora.items()
-    )
-    if own:
-        return Source(recipe=recipe, corpora=have, own_clips=True)
+        why = f"this version cannot read the recipe: {error}"
+        return Source(recipe=None, corpora={}, clips=clips, why_not=why)
+    if clips is not None:
+        return Source(recipe=recipe, corpora=clips, clips=clips)
     stand_in = builtin_corpora()
     named = dict.fromkeys(info.corpora, stand_in["sources"])
     for layer in (recipe.noise, recipe.noise and recipe.noise.diffuse):

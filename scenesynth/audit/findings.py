@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from typing import Final
 
-from scenesynth.audit.records import Finding
+from scenesynth.audit.records import Check, Finding, Status
 
 LISTED: Final = 8
+GRAVEST: Final[tuple[Status, ...]] = ("failed", "noted", "passed", "skipped")
 
 
 def with_shards(
@@ -30,17 +32,35 @@ def with_shards(
     if len(whole) == len(total):
         whole = set()
     return tuple(
-        Finding(
-            what=found.what,
-            scene=found.scene,
-            index=found.index,
-            clip=found.clip,
-            key=found.key,
-            shard=found.index // shard_scenes,
-        )
+        replace(found, shard=found.index // shard_scenes)
         if found.index is not None and found.index // shard_scenes in whole
         else found
         for found in findings
+    )
+
+
+def joined(checks: Iterable[Check]) -> tuple[Check, ...]:
+    """Checks in their order, those of one name made one: the same question, asked in two ways.
+
+    The gravest status holds. A way that could not be gone is not mentioned beside one that was.
+    """
+    found: dict[str, Check] = {}
+    for check in checks:
+        found[check.name] = _both(found[check.name], check) if check.name in found else check
+    return tuple(found.values())
+
+
+def _both(one: Check, other: Check) -> Check:
+    made = [check for check in (one, other) if check.status != "skipped"]
+    if len(made) < 2:
+        return made[0] if made else one
+    return replace(
+        one,
+        status=min(one.status, other.status, key=GRAVEST.index),
+        summary=f"{one.summary}; {other.summary}",
+        looked=max(one.looked, other.looked),
+        findings=(*one.findings, *other.findings),
+        figures={**other.figures, **one.figures},
     )
 
 

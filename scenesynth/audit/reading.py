@@ -5,6 +5,7 @@ Two readings: all columns of a few scenes, with their specs; and few columns of 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -95,7 +96,8 @@ def chosen_rows(
     done = 0
     for at, commit in enumerate(dataset.commits):
         first = stops[at] - dataset.n_usable(at)
-        places = [n - first for n in numbers if first <= n < stops[at]]
+        mine = numbers[bisect_left(numbers, first) : bisect_left(numbers, stops[at])]
+        places = [number - first for number in mine]
         if not places:
             continue
         done += len(places)
@@ -103,8 +105,8 @@ def chosen_rows(
         events = None if scenes is None else damage.part(dataset, "events", commit)
         if scenes is not None and events is not None and places[-1] < len(scenes):
             chosen = scenes.take(pa.array(places))
-            mine = pc.is_in(events["index"], chosen["index"].combine_chunks())
-            yield Rows(commit, chosen, events.filter(mine))
+            of_chosen = pc.is_in(events["index"], chosen["index"].combine_chunks())
+            yield Rows(commit, chosen, events.filter(of_chosen))
         on_progress("reading rows", done, len(numbers))
 
 

@@ -42,6 +42,9 @@ _ANGLE_DEG, _DISTANCE_M, _TIME_S = 0.1, 0.005, 1e-4
 _OF_LABELS: Final = frozenset(
     (*PLACES, "trajectory", "direct_delay_s", *(name for name in OF_CLIPS if "_s" in name))
 ) | {"frame_start", "frame_stop", "labels"}
+MOST_DIRECTIONS: Final = 10_000
+"""Wrong directions from which a mistake is told."""
+
 _SHOWN_DIGITS: Final = 6
 
 
@@ -68,7 +71,7 @@ class Compared:
         looked: numbers of the scenes that were compared.
         off: wrong columns of scenes: (found, expected) by name, by number.
         specs, labels: findings for the two checks.
-        directions: of all events that are heard from somewhere.
+        directions: of wrongly labelled events, `MOST_DIRECTIONS` at most.
     """
 
     info: DatasetInfo
@@ -168,6 +171,10 @@ class Compared:
         azimuth_deg, elevation_deg = (event.get(f"{a}_start_deg") for a in ("azimuth", "elevation"))
         if "azimuth_start_deg" not in known or azimuth_deg is None or elevation_deg is None:
             return
+        right = (known["azimuth_start_deg"], known["elevation_start_deg"])
+        off_deg = max(_apart_deg((azimuth_deg, elevation_deg), right))
+        if off_deg <= _ANGLE_DEG or len(self.directions) >= MOST_DIRECTIONS:
+            return
         away = np.subtract(_emitted_from(known), spec.listener[0].position_m)
         flat = float(np.hypot(away[0], away[1]))
         room = (np.degrees(np.arctan2(away[1], away[0])), np.degrees(np.arctan2(away[2], flat)))
@@ -175,7 +182,7 @@ class Compared:
             Directions(
                 index=index,
                 found_deg=(float(azimuth_deg), float(elevation_deg)),
-                expected_deg=(known["azimuth_start_deg"], known["elevation_start_deg"]),
+                expected_deg=right,
                 room_deg=(float(room[0]), float(room[1])),
             )
         )
@@ -243,15 +250,10 @@ def labels_check(compared: Compared, n_scenes: int) -> Check:
 
 def _mistake(compared: Compared) -> str:
     """What all wrong directions have in common; "" where directions are right or share nothing."""
-    off = [
-        item
-        for item in compared.directions
-        if max(_apart_deg(item.found_deg, item.expected_deg)) > _ANGLE_DEG
-    ]
-    if not off:
+    if not compared.directions:
         return ""
     arrays = [
-        np.array([getattr(item, name) for item in off])
+        np.array([getattr(item, name) for item in compared.directions])
         for name in ("found_deg", "expected_deg", "room_deg")
     ]
     return mistake(*arrays)

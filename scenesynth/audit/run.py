@@ -9,8 +9,10 @@ Damaged shards are left out and named; everything else is looked at nevertheless
 from __future__ import annotations
 
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -28,10 +30,12 @@ from scenesynth.audit.files import (
     hashed_shards,
     living_run,
 )
+from scenesynth.audit.findings import joined
 from scenesynth.audit.licences import clips_check, durations_check, licence_check
 from scenesynth.audit.reading import Columns, Damage, OnProgress, chosen_rows, wide_columns
 from scenesynth.audit.records import Audit, Check, Finding
 from scenesynth.audit.rows import Compared, labels_check, spec_check
+from scenesynth.audit.sound import listen, sound_checks
 from scenesynth.audit.splits import class_check, clip_check, head_check, room_check
 from scenesynth.corpus.corpora import Corpora
 from scenesynth.errors import ConfigError, StoreError
@@ -49,7 +53,11 @@ TABLE_SHARDS: Final = 4096
 
 @dataclass(slots=True)
 class _Read:
-    """What was read of the chosen scenes."""
+    """What was read of the chosen scenes.
+
+    Attributes:
+        specs: of evenly some of them, at most `MOST_REDRAWN`.
+    """
 
     compared: Compared
     scenes: list[pa.Table] = field(default_factory=list)
@@ -67,6 +75,7 @@ def run_audit(
     seed: int = 0,
     corpora: Corpora | None = None,
     processes: int = 1,
+    listening: bool = True,
     on_progress: OnProgress = lambda what, done, total: None,
     before: Callable[[], None] | None = None,
 ) -> Audit:
@@ -80,6 +89,7 @@ def run_audit(
         corpora: the dataset's clips; the built-in ones if None. What needs the dataset's own clips
             is left out where these are others.
         processes: to listen with.
+        listening: whether audio is listened to; without, tables and files alone are looked at.
         on_progress: told what is done.
         before: called once it is known that there is something to audit, before the work.
 
@@ -110,10 +120,14 @@ def run_audit(
     )
     columns = wide_columns(dataset, shards, damage, on_progress)
     hashed, broken = _hashed(dataset, read, full, on_progress)
-    heard, sound = _listened(
-        dataset, _still_there(dataset, numbers, read), read, corpora, processes, on_progress
-    )
     source = source_of(dataset.info, corpora)
+    heard = listen(
+        dataset,
+        _whole(dataset, numbers, read, broken) if listening else [],
+        corpora=source.clips,
+        processes=processes,
+        on_progress=partial(on_progress, "listening"),
+    )
     scenes, events = _tables(dataset, read)
     drawn = draw_anew(dataset.info, source, _shown(scenes), on_progress)
     checks = (
@@ -124,7 +138,7 @@ def run_audit(
         recipe_check(
             dataset.info,
             source,
-            _some(read.specs, MOST_REDRAWN),
+            read.specs,
             len(dataset),
             same_version=read.versions <= {version("scenesynth")},
         ),
@@ -134,7 +148,7 @@ def run_audit(
             len(dataset),
             own_clips=source.own_clips,
         ),
-        *sound(scenes, events, heard),
+        *(sound_checks(dataset, scenes, events, heard) if listening else ()),
         licence_check(columns, dataset.info.corpora, len(dataset)),
         clips_check(columns, len(dataset)),
         durations_check(columns, len(dataset)),
@@ -146,7 +160,7 @@ def run_audit(
         n_promised=dataset.n_promised,
         running=run is not None,
         identity=dataset.info.to_dict(),
-        checks=checks,
+        checks=joined(checks),
         scenes=scenes,
         events=events,
         heard=heard,
@@ -187,11 +201,14 @@ def _read_rows(
     dataset: Dataset, numbers: Sequence[int], damage: Damage, on_progress: OnProgress
 ) -> _Read:
     read = _Read(compared=Compared(info=dataset.info))
+    step = -(-len(numbers) // MOST_REDRAWN)
     for rows in chosen_rows(dataset, numbers, damage, on_progress):
-        for row, events, spec in read.compared.add(rows):
+        before = len(read.compared.looked)
+        for place, (row, events, spec) in enumerate(read.compared.add(rows), start=before):
             if (decay := decay_of(row, events, spec)) is not None:
                 read.decays.append(decay)
-            read.specs.append(spec)
+            if place % step == 0:
+                read.specs.append(spec)
         read.scenes.append(rows.scenes.drop_columns(["spec"]))
         read.events.append(rows.events)
         read.versions.add(str(rows.commit.versions.get("scenesynth")))
@@ -248,34 +265,19 @@ def _hashed(
     return hashed_shards(dataset, commits, None if full else HASHED_BYTES, on_progress)
 
 
-def _still_there(dataset: Dataset, numbers: Sequence[int], read: _Read) -> list[int]:
-    """Those of the chosen scenes whose rows could be read."""
-    if len(read.compared.looked) == len(numbers):
-        return list(numbers)
+def _whole(
+    dataset: Dataset, numbers: Sequence[int], read: _Read, broken: Sequence[Finding]
+) -> list[int]:
+    """Those of the chosen scenes whose shards are whole, as far as that is known."""
     shards = {index // dataset.info.shard_scenes for index in read.compared.looked}
+    shards -= {finding.shard for finding in broken if finding.shard is not None}
     kept: list[int] = []
     stop = 0
     for at, commit in enumerate(dataset.commits):
         first, stop = stop, stop + dataset.n_usable(at)
         if commit.shard in shards:
-            kept += [n for n in numbers if first <= n < stop]
+            kept += numbers[bisect_left(numbers, first) : bisect_left(numbers, stop)]
     return kept
-
-
-SoundChecks = Callable[[pa.Table, pa.Table, pa.Table], Sequence[Check]]
-
-
-def _listened(
-    dataset: Dataset,
-    numbers: Sequence[int],
-    read: _Read,
-    corpora: Corpora | None,
-    processes: int,
-    on_progress: OnProgress,
-) -> tuple[pa.Table, SoundChecks]:
-    """What the audio of scenes says, a row each, and the checks of that."""
-    nothing = pa.table({"index": pa.array([], pa.int64())})
-    return nothing, lambda scenes, events, heard: []
 
 
 def _without(
@@ -291,10 +293,3 @@ def _without(
 
 def _shown(scenes: pa.Table) -> list[dict[str, Any]]:
     return list(scenes.select(["index", "split"]).to_pylist())
-
-
-def _some(specs: Sequence[SceneSpec], count: int) -> list[SceneSpec]:
-    """Evenly some of the specs."""
-    if len(specs) <= count:
-        return list(specs)
-    return [specs[k * len(specs) // count] for k in range(count)]

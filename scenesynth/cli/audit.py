@@ -102,12 +102,13 @@ def audit(
     page with plots; failing scenes, clips and files are written as lists that other commands take.
     A dataset that is still being rendered can be audited, too.
     """
-    from scenesynth.audit.actions import check_folder, plain, write_actions
+    from scenesynth.audit.actions import REPORT, check_folder, plain, write_actions
+    from scenesynth.audit.page import write_report
     from scenesynth.audit.run import run_audit
     from scenesynth.corpus.threads import available_cores
 
     folder = out or Path(f"audit-{_name(uri)}")
-    audits = []
+    audits: list[Audit] = []
     with Counter() as progress:
         corpora = _corpora(sources, noise, progress)
         for one in [uri, *([] if other is None else [other])]:
@@ -126,15 +127,16 @@ def audit(
     first, *others = audits
     more = _compared(first, others)
     actions = write_actions(folder, first, more)
-    report = _report(folder, first, others)
+    report = folder / REPORT
+    write_report(report, first, others[0] if others else None, actions)
     if as_json:
         click.echo(json.dumps({**plain(first), **more}))
     else:
-        for one in audits:
-            _tell(one)
+        for each in audits:
+            _tell(each)
         _tell_comparison(first, others)
         _tell_files(report, actions)
-    if failed := [check.name for one in audits for check in one.failed]:
+    if failed := [check.name for each in audits for check in each.failed]:
         tell(f"failed: {', '.join(dict.fromkeys(failed))}")
     raise SystemExit(FAILED if failed else DONE)
 
@@ -154,12 +156,13 @@ def _name(uri: str) -> str:
 
 def _compared(first: Audit, others: Sequence[Audit]) -> dict[str, Any]:
     """What the JSON says of a comparison."""
-    return {}
+    from scenesynth.audit.actions import plain
+    from scenesynth.audit.compare import compare
 
-
-def _report(folder: Path, first: Audit, others: Sequence[Audit]) -> Path | None:
-    """Write the page."""
-    return None
+    if not others:
+        return {}
+    (other,) = others
+    return {"compared_with": plain(other), "comparison": compare(first, other).plain()}
 
 
 def _tell(audit: Audit) -> None:
@@ -177,12 +180,15 @@ def _tell(audit: Audit) -> None:
 
 
 def _tell_comparison(first: Audit, others: Sequence[Audit]) -> None:
-    pass
+    from scenesynth.audit.compare import compare
+
+    for other in others:
+        for line in compare(first, other).lines():
+            click.echo(line)
 
 
-def _tell_files(report: Path | None, actions: Sequence[Action]) -> None:
-    if report is not None:
-        click.echo(f"report: {report}")
+def _tell_files(report: Path, actions: Sequence[Action]) -> None:
+    click.echo(f"report: {report}")
     for action in actions:
         click.echo(f"{action.path} ({plural(action.count, 'line')}):")
         for command in action.commands:
