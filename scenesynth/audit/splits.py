@@ -155,7 +155,7 @@ def class_check(columns: Columns, classes: Sequence[str], of: int) -> Check:
     if missing:
         told += "; missing are " + some(f"{name!r} in {split}" for split, name, _ in missing)
     if rare:
-        told += "; by chance or not, none has " + some(
+        told += "; not met, nor to be expected often: " + some(
             f"{name!r} in {split}" for split, name, _ in rare
         )
     if never:
