@@ -427,7 +427,8 @@ def test_names_are_text_wherever_they_come_from(audit: Audit) -> None:
 
 def test_names_are_text_in_plots_too() -> None:
     with drawn_alike():
-        panel = ranks_panel("Uses", [Series(name=EVIL, values=np.array([1.0, 2]))], EVIL, "uses")
+        series = [Series(name=name, values=np.array([1.0, 2])) for name in (EVIL, "b")]
+        panel = ranks_panel("Uses", series, EVIL, "uses")
     drawing = ET.fromstring(str(panel.plot))
     assert not [each for each in drawing.iter() if each.tag.endswith("script")]
     assert sum(each.text == EVIL for each in drawing.iter()) == 2

@@ -178,24 +178,25 @@ def _begun(x_label: str, y_label: str) -> tuple[Figure, Axes]:
 
 
 def _ended(figure: Figure, axes: Axes) -> Figure:
-    """With a legend above the plot, where it covers nothing."""
+    """With a legend above the plot, where there is something to tell apart."""
     handles, names = axes.get_legend_handles_labels()
+    if len(names) < 2:
+        return figure
     columns = 3 if sum(map(len, names)) < _LEGEND_CHARS else 2
     if more := math.ceil(len(names) / columns) - 1:
         left, bottom, width, height = axes.get_position().bounds
         axes.set_position((left, bottom, width, height - _LEGEND_LINE * more))
-    if names:
-        legend = axes.legend(
-            handles,
-            names,
-            loc="lower left",
-            bbox_to_anchor=(-0.02, 0.99),
-            ncols=min(len(names), columns),
-            frameon=False,
-            fontsize=8.5,
-            handlelength=1.8,
-            columnspacing=1.4,
-        )
-        for text in legend.get_texts():
-            text.set_parse_math(False)
+    legend = axes.legend(
+        handles,
+        names,
+        loc="lower left",
+        bbox_to_anchor=(-0.02, 0.99),
+        ncols=columns,
+        frameon=False,
+        fontsize=8.5,
+        handlelength=1.8,
+        columnspacing=1.4,
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
     return figure

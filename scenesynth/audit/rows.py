@@ -125,7 +125,7 @@ class Compared:
         if not wrong:
             return
         self.off[row["index"]] = wrong
-        self.wrong_columns.update(wrong)
+        self.wrong_columns.update(list(wrong))
         self.specs.append(
             Finding(what=_told(wrong, "its spec"), scene=str(row["id"]), index=row["index"])
         )
