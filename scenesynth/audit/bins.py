@@ -80,7 +80,7 @@ def shares_of(values: Array, edges: Array) -> Array:
 
 def _about(n: int) -> int:
     """Bins for so many values: Rice's rule, and some more."""
-    return min(max(round(3 * math.cbrt(n)), FEWEST), MOST)
+    return min(max(round(2.5 * math.cbrt(n)), FEWEST), MOST)
 
 
 def _bulk(values: Array) -> tuple[float, float]:

@@ -168,7 +168,7 @@ def _outline(axes: Axes, edges: Array, shares: Array, each: Series, place: int, 
 
 def _begun(x_label: str, y_label: str) -> tuple[Figure, Axes]:
     figure = new_figure(*SIZE_INCHES)
-    axes = figure.add_axes((0.125, 0.175, 0.85, 0.70))
+    axes = figure.add_axes((0.15, 0.175, 0.81, 0.70))
     axes.set_xlabel(drawable(x_label, 60), parse_math=False)
     axes.set_ylabel(drawable(y_label, 40), parse_math=False)
     axes.grid(axis="y", color=GRID)
