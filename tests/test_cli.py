@@ -84,6 +84,7 @@ COMMANDS: list[Sequence[str]] = [
     [],
     ["render"],
     ["preview"],
+    ["audit"],
     ["verify"],
     ["exclude"],
     ["finalize"],
