@@ -89,6 +89,7 @@ COMMANDS: list[Sequence[str]] = [
     [],
     ["render"],
     ["preview"],
+    ["audit"],
     ["verify"],
     ["exclude"],
     ["finalize"],

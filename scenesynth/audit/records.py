@@ -62,12 +62,18 @@ class Audit:
 
     Attributes:
         uri: of the dataset.
+        n_scenes: usable scenes: rendered, and neither skipped nor excluded.
+        n_promised: scenes that the extents promise.
         running: whether it is still being rendered.
+        identity: dataset.json as plain data.
         scenes, events: rows of the tables that were looked at, without the specs.
         heard: a row for each scene whose audio was listened to, with the column `index`.
         drawn: scenes of the same recipe drawn anew, the same columns as `scenes` as far as the
-            recipe alone decides them; what the distributions are compared with. None where the
-            recipe's corpora are not at hand.
+            recipe alone decides them; what the distributions are compared with. None where they
+            could not be drawn, or the scenes were not drawn from the recipe as it stands.
+        drawn_events: their events, with the columns of `events` that the spec decides.
+        drawn_clips: whether they play the dataset's own clips; if not, everything in them that
+            depends on clips (classes, groups, onsets) is that of others, and is null.
     """
 
     uri: str
@@ -81,6 +87,8 @@ class Audit:
     events: pa.Table
     heard: pa.Table
     drawn: pa.Table | None
+    drawn_events: pa.Table | None = None
+    drawn_clips: bool = False
 
     @property
     def failed(self) -> tuple[Check, ...]:

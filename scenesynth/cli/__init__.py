@@ -9,6 +9,7 @@ from __future__ import annotations
 import click
 
 from scenesynth.cli.app import Commands
+from scenesynth.cli.audit import audit
 from scenesynth.cli.bench import bench
 from scenesynth.cli.corpus import corpus
 from scenesynth.cli.exclude import exclude
@@ -65,7 +66,7 @@ def main() -> None:
 
 for _command in (
     *(render, preview, corpus, recipe, rooms, hrtf, bench),
-    *(verify, exclude, finalize, merge),
+    *(audit, verify, exclude, finalize, merge),
     *(train, export),
 ):
     main.add_command(_command)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,7 +13,9 @@ from scenesynth.cli.app import DONE, FAILED, Sectioned, option, plural, tell
 from scenesynth.cli.live import Counter
 
 if TYPE_CHECKING:
+    from scenesynth.corpus.corpora import Corpora
     from scenesynth.pipeline.recheck import Rechecked
+    from scenesynth.store.layout import DatasetInfo
     from scenesynth.store.places import Address
     from scenesynth.store.verify import Verified
 
@@ -95,11 +98,12 @@ def verify(
     root = address_of(uri)
     found = look(root, deep=deep)
     rechecked = [] if sample is None else _sample(root, found, sample, seed, sources, noise)
-    bad = _bad(root, rechecked) if rechecked else []
+    told = _told(root, rechecked) if rechecked else {}
+    bad = told.get("sample_findings", [])
     if as_json:
-        click.echo(json.dumps(_plain(found, rechecked, bad)))
+        click.echo(json.dumps(_plain(found, rechecked) | told))
     else:
-        _tell(root, found, rechecked, bad)
+        _tell(root, found, rechecked, told)
     if repair and found.repairable:
         _repair(root, found, yes, as_json)
     raise SystemExit(FAILED if found.findings or bad else DONE)
@@ -121,47 +125,66 @@ def _sample(
     from scenesynth.render.compile import ensure_compiled
     from scenesynth.store.reader import open_dataset
 
-    ensure_compiled(tell)
+    dataset = open_dataset(root)
     with Counter() as progress:
         corpora = Corpora.open(sources, noise, progress=progress)
-    return list(recheck(open_dataset(root), corpora, count, seed=seed))
+    _check_clips(dataset.info, corpora, sources, noise)
+    ensure_compiled(tell)
+    return list(recheck(dataset, corpora, count, seed=seed))
 
 
-def _bad(root: Address, rechecked: Sequence[Rechecked]) -> list[str]:
-    """What is wrong with scenes that were rendered again, a line each."""
-    from scenesynth.pipeline.recheck import TOLERANCE_DB, same_environment
+def _check_clips(
+    info: DatasetInfo, corpora: Corpora, sources: Sequence[str], noise: Sequence[str]
+) -> None:
+    """Refuse to render without the clips; other versions of them are the verdict's to name."""
+    from scenesynth.errors import ConfigError
+    from scenesynth.pipeline.recheck import other_clips
+
+    others = other_clips(info, corpora)
+    not_given = {
+        name: why
+        for name, why in others.items()
+        if name not in corpora or not (noise if name == "noise" else sources)
+    }
+    if not_given:
+        wanted = "; ".join(f"corpus {name} {why}" for name, why in not_given.items())
+        options = [f"--{'noise' if name == 'noise' else 'sources'}" for name in not_given]
+        raise ConfigError(
+            f"--sample: {wanted}. Give {' and '.join(dict.fromkeys(options))} as in the "
+            f"`scenesynth render` command of this dataset"
+        )
+
+
+def _told(root: Address, rechecked: Sequence[Rechecked]) -> dict[str, Any]:
+    """Verdict on scenes that were rendered again, what it rests on, and each finding."""
+    from dataclasses import asdict
+
+    from scenesynth.pipeline.recheck import environment_differences, findings_of, verdict_of
     from scenesynth.store.layout import read_info
 
-    same = same_environment(read_info(root))
-    lines = []
-    for item in rechecked:
-        if item.why:
-            lines.append(f"{item.scene}: cannot be rendered: {item.why}")
-        elif not item.within_tolerance:
-            lines.append(
-                f"{item.scene}: differs by {item.worst_db:.0f} dB from what its spec gives; at "
-                f"most {TOLERANCE_DB:.0f} dB are allowed"
-            )
-        elif same and not item.bytes_equal:
-            lines.append(
-                f"{item.scene}: has other bytes than its spec gives, though this is the recorded "
-                f"environment (difference {item.worst_db:.0f} dB)"
-            )
-        if not item.spec_equal:
-            lines.append(f"{item.scene}: its spec is not what recipe, seed and clips give")
-    return lines
+    info = read_info(root)
+    verdict = verdict_of(rechecked, info)
+    return {
+        "verdict": verdict.outcome,
+        "verdict_text": verdict.text,
+        "counts": {
+            "scenes": len(rechecked),
+            "spec_equal": sum(item.spec_equal for item in rechecked),
+            "bytes_equal": sum(item.bytes_equal for item in rechecked),
+            "within_tolerance": sum(item.within_tolerance for item in rechecked),
+        },
+        "environment_differences": [asdict(item) for item in environment_differences(info)],
+        "sample_findings": findings_of(rechecked, info),
+    }
 
 
 def _tell(
-    root: Address, found: Verified, rechecked: Sequence[Rechecked], bad: Sequence[str]
+    root: Address, found: Verified, rechecked: Sequence[Rechecked], told: Mapping[str, Any]
 ) -> None:
     from scenesynth.pipeline.progress import format_bytes
-    from scenesynth.pipeline.recheck import same_environment
-    from scenesynth.store.layout import read_info
 
-    for finding in found.findings:
-        click.echo(f"  {finding}")
-    for line in bad:
+    bad = told.get("sample_findings", [])
+    for line in [*found.findings, *bad]:
         click.echo(f"  {line}")
     checked = (
         f"{plural(found.shards, 'shard')} of {found.promised_shards:,}, "
@@ -174,13 +197,15 @@ def _tell(
         checked += f"; {plural(found.leftovers, 'file')} of shards that are not finished"
     click.echo(f"{root}: {checked}")
     if rechecked:
-        where = "the recorded" if same_environment(read_info(root)) else "another"
+        counts = told["counts"]
+        where = "another" if told["environment_differences"] else "the recorded"
         click.echo(
-            f"rendered {plural(len(rechecked), 'scene')} again, in {where} environment: "
-            f"{sum(r.spec_equal for r in rechecked)} with the same spec, "
-            f"{sum(r.bytes_equal for r in rechecked)} with the same bytes, "
-            f"{sum(r.within_tolerance for r in rechecked)} within -80 dB"
+            f"rendered {plural(counts['scenes'], 'scene')} again, in {where} environment: "
+            f"{counts['spec_equal']} with the same spec, "
+            f"{counts['bytes_equal']} with the same bytes, "
+            f"{counts['within_tolerance']} within -80 dB"
         )
+        click.echo(f"verdict: {told['verdict_text']}")
     n_bad = len(found.findings) + len(bad)
     click.echo(f"{plural(n_bad, 'finding')}" if n_bad else "all is well")
     if found.damaged_shards:
@@ -190,7 +215,7 @@ def _tell(
         )
 
 
-def _plain(found: Verified, rechecked: Sequence[Rechecked], bad: Sequence[str]) -> dict[str, Any]:
+def _plain(found: Verified, rechecked: Sequence[Rechecked]) -> dict[str, Any]:
     counts = ("shards", "parked", "promised_shards", "n_bytes", "read_bytes", "leftovers")
     return {
         **{name: getattr(found, name) for name in counts},
@@ -202,10 +227,12 @@ def _plain(found: Verified, rechecked: Sequence[Rechecked], bad: Sequence[str]) 
                 "spec_equal": item.spec_equal,
                 "bytes_equal": item.bytes_equal,
                 "within_tolerance": item.within_tolerance,
+                "difference_db": item.worst_db if math.isfinite(item.worst_db) else None,
+                "why": item.why,
             }
             for item in rechecked
         ],
-        "sample_findings": list(bad),
+        "sample_findings": [],
     }
 
 

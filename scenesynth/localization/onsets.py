@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.fft
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import hann
 
 WINDOW_S = 0.008
@@ -42,14 +43,14 @@ class ShortTime:
             Shape: [times].
     """
 
-    spectra: NDArray[np.complex128]
+    spectra: NDArray[np.complex64]
     freq_hz: Array
     starts: NDArray[np.intp]
     times_s: Array
 
-    def per_band(self, values: Array) -> Array:
+    def per_band(self, values: NDArray[np.floating]) -> Array:
         """Sums over the bins of each band. Shapes: [..., bins, times], [..., bands, times]."""
-        return np.asarray(np.add.reduceat(values, self.starts, axis=-2))
+        return np.asarray(np.add.reduceat(values, self.starts, axis=-2, dtype=np.float64))
 
     def per_bin(self, values: Array) -> Array:
         """Each band's value at each of its bins. Shapes: [bands, times], [bins, times]."""
@@ -66,16 +67,24 @@ def short_time(
     """Short-time spectra of `audio` [channels, samples] in the bands between `edges_hz`."""
     window = max(16, round(WINDOW_S * sample_rate))
     hop = max(4, round(HOP_S * sample_rate))
-    stft = ShortTimeFFT(hann(window, sym=False), hop, sample_rate, mfft=window)
-    padded = np.pad(audio, ((0, 0), (0, max(0, window - audio.shape[1]))))
-    edges = np.searchsorted(stft.f, [f for f in edges_hz if f < sample_rate / 2])
-    edges = np.unique(edges) if len(edges) > 1 else np.array([0, len(stft.f)])
+    # From the first window that reaches into the audio to the last.
+    n_times = -(-(audio.shape[1] + window - hop) // hop)
+    padded = np.zeros((audio.shape[0], (n_times - 1) * hop + window), np.float32)
+    padded[:, window - hop :][:, : audio.shape[1]] = audio
+    freq_hz = scipy.fft.rfftfreq(window, 1 / sample_rate)
+    edges = np.searchsorted(freq_hz, [f for f in edges_hz if f < sample_rate / 2])
+    edges = np.unique(edges) if len(edges) > 1 else np.array([0, len(freq_hz)])
     inside = slice(int(edges[0]), int(edges[-1]))
+    shape = hann(window, sym=False).astype(np.float32)
+    spectra = np.empty((audio.shape[0], inside.stop - inside.start, n_times), np.complex64)
+    for channel, own in zip(padded, spectra, strict=True):
+        windows = sliding_window_view(channel, window)[::hop]
+        own[:] = scipy.fft.rfft(windows * shape, axis=1)[:, inside].T
     return ShortTime(
-        spectra=stft.stft(padded)[:, inside],
-        freq_hz=stft.f[inside],
+        spectra=spectra,
+        freq_hz=freq_hz[inside],
         starts=edges[:-1] - edges[0],
-        times_s=np.maximum(stft.t(padded.shape[1]) + 0.5 * window / sample_rate, 0.0),
+        times_s=np.maximum((np.arange(n_times) + 1) * hop / sample_rate, 0.0),
     )
 
 
@@ -84,11 +93,11 @@ def rise(energy: Array) -> Array:
 
     Shapes: [bands, times].
     """
-    keep = 10 ** (-REVERBERANT_DECAY_DB_PER_S * HOP_S / 10)
+    # What decays by a factor per step is level in a logarithm that grows with time.
+    log_energy = np.log(np.maximum(energy, np.finfo(float).tiny))
+    decayed = np.arange(energy.shape[1]) * (REVERBERANT_DECAY_DB_PER_S * HOP_S * np.log(10) / 10)
+    highest = np.maximum.accumulate(log_energy + decayed, axis=1) - decayed
+    before = np.exp(highest[:, :-1] - decayed[1])
     excess = np.zeros_like(energy)
-    held = energy[:, 0].copy()
-    for t in range(1, energy.shape[1]):
-        held *= keep
-        excess[:, t] = np.maximum(energy[:, t] - ONSET_RATIO * held, 0.0)
-        held = np.maximum(held, energy[:, t])
+    excess[:, 1:] = np.maximum(energy[:, 1:] - ONSET_RATIO * before, 0.0)
     return excess

@@ -98,7 +98,7 @@ def _onset_matrices(
 
     Shapes: [frames with onsets, bins * channels^2], [frames with onsets], [frames].
     """
-    energy = np.sum(np.abs(found.spectra) ** 2, axis=0)
+    energy: Array = np.sum(np.abs(found.spectra) ** 2, axis=0, dtype=np.float64)
     strength = np.sqrt(np.maximum(energy, np.finfo(float).tiny))
     per_band = np.sqrt(rise(found.per_band(energy)))
     share = strength / found.per_bin(found.per_band(strength))

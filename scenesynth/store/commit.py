@@ -8,7 +8,7 @@ attempt adopts what is already there.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -112,14 +112,14 @@ def read_commit(root: Root, shard: int) -> Commit:
     return _parsed(place, shard, place.read(commit_key(shard)))
 
 
-def read_commits(root: Root) -> Iterator[tuple[int, Commit]]:
-    """Numbers and records of the committed shards, rising.
+def read_commits(root: Root, without: Collection[int] = ()) -> Iterator[tuple[int, Commit]]:
+    """Numbers and records of the committed shards, rising, but for some.
 
     Raises:
         CorruptShardError: a record is damaged.
     """
     place = place_of(root)
-    shards = list_commits(place)
+    shards = [shard for shard in list_commits(place) if shard not in without]
     records = place.read_all([commit_key(shard) for shard in shards])
     return (
         (shard, _parsed(place, shard, data)) for shard, data in zip(shards, records, strict=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from itertools import accumulate
@@ -74,17 +74,23 @@ class Dataset:
     `ds.scenes`. Its place in the arrays of `ds.audio` is the column `index`.
     """
 
-    def __init__(self, root: Address, *, excluded: bool = False) -> None:
+    def __init__(
+        self, root: Address, *, excluded: bool = False, without: Collection[int] = ()
+    ) -> None:
         """Open the dataset in `root`.
 
         Args:
             excluded: whether scenes that the user has excluded are there nevertheless.
+            without: shards to leave out, such as damaged ones; their commits are not read.
         """
         self.root = root
         self.place: Place = place_of(root)
         self.info: DatasetInfo = read_info(self.place)
         self.n_promised: int = n_scenes(self.place)
-        self.commits: tuple[Commit, ...] = tuple(_checked_commits(self.place, self.n_promised))
+        self.without = frozenset(without)
+        self.commits: tuple[Commit, ...] = tuple(
+            _checked_commits(self.place, self.n_promised, self.without)
+        )
         self.excluded: Mapping[int, str] = read_excluded(self.place)
         self.with_excluded = excluded
         self._dropped = frozenset() if excluded else frozenset(self.excluded)
@@ -157,7 +163,7 @@ class Dataset:
         return (self[number] for number in range(len(self)))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_open, (self.root, self.with_excluded))
+        return (_open, (self.root, self.with_excluded, self.without))
 
     def __repr__(self) -> str:
         formats = ", ".join(self.formats)
@@ -416,8 +422,8 @@ def open_dataset(uri: Address, *, excluded: bool = False) -> Dataset:
     return Dataset(address_of(uri), excluded=excluded)
 
 
-def _open(root: Address, excluded: bool) -> Dataset:
-    return Dataset(root, excluded=excluded)
+def _open(root: Address, excluded: bool, without: frozenset[int]) -> Dataset:
+    return Dataset(root, excluded=excluded, without=without)
 
 
 def _usable(commits: Sequence[Commit], dropped: frozenset[int], shard_scenes: int) -> list[int]:
@@ -452,8 +458,8 @@ def _check_metadata(found: Any, expected: Mapping[str, Any]) -> None:
         raise ValueError(f"shape is {found['shape']}, expected {expected['shape']}")
 
 
-def _checked_commits(place: Place, promised: int) -> Iterator[Commit]:
-    for shard, commit in read_commits(place):
+def _checked_commits(place: Place, promised: int, without: Collection[int]) -> Iterator[Commit]:
+    for shard, commit in read_commits(place, without):
         if commit.stop > promised or commit.shard != shard:
             raise CorruptShardError(
                 f"{place.locate(commit_key(shard))}: scenes {commit.first} to "

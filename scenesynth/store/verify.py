@@ -127,7 +127,7 @@ def verify(
         if commit is not None:
             commits.append(commit)
         if deep and commit is not None and not found and commit.status == "ok":
-            found = list(_contents(place, info, commit))
+            found = list(check_shard(place, info, commit))
         findings += found
         on_shard(shard)
     foreign, leftovers = _others(place, info, stop, len(extents), there, commits)
@@ -219,8 +219,8 @@ def _sizes(commit: Commit, there: Mapping[str, int]) -> Iterator[Finding]:
             yield Finding(key=key, why=why, shard=commit.shard)
 
 
-def _contents(place: Place, info: DatasetInfo, commit: Commit) -> Iterator[Finding]:
-    """What is wrong with the bytes of a shard's files, and between them."""
+def check_shard(place: Place, info: DatasetInfo, commit: Commit) -> Iterator[Finding]:
+    """What is wrong with the bytes of a shard's files, and between them; all of them are read."""
     small: dict[str, bytes] = {}
     damaged = False
     for key, record in commit.files.items():

@@ -1,0 +1,491 @@
+"""Labels against the directions that the audio tells, and against what they may have been mistaken
+for.
+
+A fault of channels or of labels is no noise: swapped ears mirror every direction, X in the place of
+Y exchanges front and left, and so on. Each such *hypothesis* maps labels to what would be heard of
+them, and the estimates of many onsets say which one holds. A vote counts only where the two
+hypotheses differ, and single estimates may be wrong: the nearest reflection can be taken for the
+direct sound. So a shard needs several votes that agree, and a scene by itself an estimate that
+nothing speaks against.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import permutations, product
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from scipy.stats import binom
+
+from scenesynth.audit.records import Check, Finding
+from scenesynth.audit.signals import scene_finding, unheard
+from scenesynth.localization.agreement import Estimate
+from scenesynth.localization.directions import to_vectors
+from scenesynth.localization.reach import Reach, as_told, reach_of
+from scenesynth.spatial.arrays import MicArray
+from scenesynth.spatial.formats import Format
+
+CONFIDENT: Final = 0.6
+"""Least confidence of an estimate that has a vote."""
+
+APART_DEG: Final = 20.0
+"""Hypotheses nearer than this at a label cannot be told apart by its estimate."""
+
+CHANCE: Final = 0.2
+"""Share of estimates that may be nearer to a wrong hypothesis for reasons of acoustics."""
+
+LEAST_SHARE: Final = 0.75
+MOST_LIKELY_BY_CHANCE: Final = 1e-4
+"""What makes a hypothesis win: this share of the votes, and so small a probability of so many."""
+
+MOST_MEDIAN_DEG: Final = 15.0
+"""Median error of a hypothesis that explains what is heard."""
+
+POOR_MEDIAN_DEG: Final = 25.0
+"""Median error as labelled above which estimates, or labels, cannot be trusted."""
+
+ALONE_CONFIDENCE: Final = 0.9
+ALONE_OFF_DEG: Final = 35.0
+ALONE_FIT_DEG: Final = 4.0
+"""A scene by itself: how sure its estimate has to be, how far off the label, how near another."""
+
+NORMAL_WITHIN: Final = 1.5
+"""Factor by which energies of first-order channels may be off before it is worth a note."""
+
+BEARING: Final = pa.struct(
+    [
+        ("event", pa.int64()),
+        ("format", pa.string()),
+        ("label_azimuth_deg", pa.float64()),
+        ("label_elevation_deg", pa.float64()),
+        ("estimated_azimuth_deg", pa.float64()),
+        ("estimated_elevation_deg", pa.float64()),
+        ("error_deg", pa.float64()),
+        ("confidence", pa.float64()),
+        ("reach", pa.string()),
+        ("doubt", pa.string()),
+    ]
+)
+"""An event's direction by label and by ear. The error is that of what the format tells of it."""
+
+Array = NDArray[np.float64]
+AXES: Final = ("front", "left", "up")
+TITLE: Final = "Do labels point where the sound comes from?"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Hypothesis:
+    """What may be wrong: labels `turn` into what is heard.
+
+    Attributes:
+        name: in plain words; "" for as labelled.
+        turn: Shape: [3, 3].
+        simple: whether it is a likely slip, and one scene may be accused of it.
+    """
+
+    name: str
+    turn: Array
+    simple: bool = True
+
+
+def bearing_of(event: int, item: Format, estimate: Estimate) -> dict[str, Any]:
+    """A row of `BEARING`."""
+    return {
+        "event": event,
+        "format": item.name,
+        "label_azimuth_deg": estimate.label_deg[0],
+        "label_elevation_deg": estimate.label_deg[1],
+        "estimated_azimuth_deg": estimate.estimated_deg[0],
+        "estimated_elevation_deg": estimate.estimated_deg[1],
+        "error_deg": estimate.error_deg,
+        "confidence": estimate.confidence,
+        "reach": estimate.reach,
+        "doubt": estimate.doubt,
+    }
+
+
+_MIRRORED: Final = Hypothesis(name="left and right are swapped", turn=np.diag([1.0, -1.0, 1.0]))
+
+_LABELS: Final = (
+    _MIRRORED,
+    Hypothesis(name="front and back are swapped", turn=np.diag([-1.0, 1.0, 1.0])),
+    Hypothesis(name="up and down are swapped", turn=np.diag([1.0, 1.0, -1.0])),
+    Hypothesis(name="directions are turned by 180 degrees", turn=np.diag([-1.0, -1.0, 1.0])),
+    Hypothesis(name="all directions are opposite", turn=-np.eye(3), simple=False),
+    Hypothesis(
+        name="front and left are swapped", turn=np.array([[0.0, 1, 0], [1, 0, 0], [0, 0, 1]])
+    ),
+    Hypothesis(
+        name="azimuths are 90 degrees too small",
+        turn=np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]]),
+    ),
+    Hypothesis(
+        name="azimuths are 90 degrees too large",
+        turn=np.array([[0.0, 1, 0], [-1, 0, 0], [0, 0, 1]]),
+    ),
+)
+"""Mistakes that labels, or the order and sign of channels, can have in any format."""
+
+_AMBISONIC_NAMES: Final[Mapping[tuple[int, ...], str]] = {
+    (0, 2, 1): "channels Y and Z are swapped",
+    (2, 1, 0): "channels Z and X are swapped",
+    (1, 0, 2): "channels X and Y are swapped",
+    (2, 0, 1): "channels are in the order W, X, Y, Z",
+}
+"""By the axis (0 front, 1 left, 2 up) that is heard in the place of front, left, up."""
+
+
+@lru_cache(maxsize=16)
+def hypotheses(item: Format) -> tuple[Hypothesis, ...]:
+    """As labelled, and all that a format's directions may have been mistaken for."""
+    true = Hypothesis(name="", turn=np.eye(3))
+    reach = reach_of(item)
+    if reach == "side":
+        return (true, _MIRRORED)
+    if item.kind == "ambisonics":
+        return (true, *_of_ambisonics())
+    found = (true, *_LABELS) if item.array is None else (true, *_LABELS, *_of_array(item.array))
+    return tuple(h for h in found if reach == "all" or abs(h.turn[2, 2]) > 1 - 1e-6)
+
+
+def _of_ambisonics() -> list[Hypothesis]:
+    """All orders and signs of the three first-order channels; the likely ones first."""
+    labels = [h for h in _LABELS if h.name != "front and left are swapped"]
+    known = [np.eye(3), *(h.turn for h in labels)]
+    named: list[Hypothesis] = []
+    others: list[Hypothesis] = []
+    for order, signs in product(permutations(range(3)), product((1.0, -1.0), repeat=3)):
+        turn = np.zeros((3, 3))
+        turn[range(3), order] = signs
+        if any(np.array_equal(turn, other) for other in known):
+            continue
+        name = _AMBISONIC_NAMES.get(order, "") if min(signs) > 0 else ""
+        into = named if name else others
+        into.append(Hypothesis(name=name or _held(turn), turn=turn, simple=bool(name)))
+    return [*labels, *named, *others]
+
+
+def _held(turn: Array) -> str:
+    """What each of the channels Y, Z, X holds, such as `channels Y, Z, X hold X, -Y, Z`."""
+    letters = "XYZ"
+    held = []
+    for axis in (1, 2, 0):
+        source = int(np.argmax(np.abs(turn[axis])))
+        held.append(("-" if turn[axis, source] < 0 else "") + letters[source])
+    return f"channels Y, Z, X hold {', '.join(held)}"
+
+
+def _of_array(array: MicArray) -> list[Hypothesis]:
+    """Exchanges of microphones that are turns or mirrors of a small array."""
+    places, names = array.positions_m, array.channel_names
+    if not 3 <= len(places) <= 5:
+        return []
+    known = [np.eye(3), *(h.turn for h in _LABELS)]
+    found = []
+    for order in permutations(range(len(places))):
+        # Channel c holds what microphone order[c] hears: a wave from u is heard as one from turn u.
+        turn = _turn_between(places[list(order)], places)
+        if turn is None or any(np.allclose(turn, other, atol=1e-6) for other in known):
+            continue
+        known.append(turn)
+        moved = [n for n, m in enumerate(order) if n != m]
+        name = (
+            f"channels {' and '.join(names[n] for n in moved)} are swapped"
+            if len(moved) == 2
+            else f"channels {', '.join(names)} hold {', '.join(names[m] for m in order)}"
+        )
+        found.append(Hypothesis(name=name, turn=turn, simple=len(moved) == 2))
+    return found
+
+
+def _turn_between(one: Array, other: Array) -> Array | None:
+    """The orthogonal matrix that takes places to others, if there is one. Shapes: [n, 3]."""
+    one, other = one - one.mean(axis=0), other - other.mean(axis=0)
+    left, _, right = np.linalg.svd(other.T @ one)
+    turn = left @ right
+    if np.abs(one @ turn.T - other).max() > 1e-6 + 1e-3 * np.abs(other).max():
+        return None
+    return np.asarray(turn)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Votes:
+    """Errors of some estimates under every hypothesis of their format.
+
+    Attributes:
+        item: the format.
+        errors_deg: Shape: [hypotheses, estimates].
+        apart: whether an estimate can tell a hypothesis from "as labelled". The same shape.
+    """
+
+    item: Format
+    errors_deg: Array
+    apart: NDArray[np.bool_]
+
+    def of(self, some: NDArray[np.bool_]) -> Votes:
+        """Those of some estimates."""
+        return Votes(item=self.item, errors_deg=self.errors_deg[:, some], apart=self.apart[:, some])
+
+    @property
+    def best(self) -> Hypothesis | None:
+        """The hypothesis that beats "as labelled", if one does."""
+        found = [n for n in range(1, len(self.errors_deg)) if self._wins(n)]
+        if not found:
+            return None
+        # Far off is far off: beyond, an error says nothing about which hypothesis is nearer.
+        score = np.minimum(self.errors_deg[found], 45.0).mean(axis=1)
+        first = int(np.flatnonzero(score <= score.min() + 1e-6)[0])
+        return hypotheses(self.item)[found[first]]
+
+    def _wins(self, n: int) -> bool:
+        telling = self.apart[n]
+        n_votes = int(telling.sum())
+        if not n_votes:
+            return False
+        mine, labelled = self.errors_deg[n, telling], self.errors_deg[0, telling]
+        n_for = int(np.sum(mine < labelled))
+        median_deg = float(np.median(mine))
+        return (
+            n_for >= LEAST_SHARE * n_votes
+            and binom.sf(n_for - 1, n_votes, CHANCE) <= MOST_LIKELY_BY_CHANCE
+            and median_deg <= MOST_MEDIAN_DEG
+            and median_deg <= 0.5 * float(np.median(labelled))
+        )
+
+    def median_deg(self, hypothesis: Hypothesis | None = None) -> float:
+        """Median error under a hypothesis; as labelled for none."""
+        if not self.errors_deg.shape[1]:
+            return float("nan")
+        every = hypotheses(self.item)
+        n = 0 if hypothesis is None else every.index(hypothesis)
+        return float(np.median(self.errors_deg[n]))
+
+
+def votes_of(item: Format, bearings: Sequence[Mapping[str, Any]]) -> Votes:
+    """What estimates in one format say about its hypotheses."""
+    reach: Reach = reach_of(item)
+    label, seen = (
+        to_vectors(
+            np.array([b[f"{kind}_azimuth_deg"] for b in bearings], float),
+            np.array([b[f"{kind}_elevation_deg"] for b in bearings], float),
+        )
+        for kind in ("label", "estimated")
+    )
+    told = [as_told(label @ h.turn.T, reach) for h in hypotheses(item)]
+    return Votes(
+        item=item,
+        errors_deg=np.stack([_angle_deg(t, seen) for t in told]),
+        apart=np.stack([_angle_deg(t, told[0]) > APART_DEG for t in told]),
+    )
+
+
+def _angle_deg(one: Array, other: Array) -> Array:
+    cosine = np.sum(one * other, axis=-1) / np.maximum(
+        np.linalg.norm(one, axis=-1) * np.linalg.norm(other, axis=-1), 1e-12
+    )
+    return np.asarray(np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0))))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Judged:
+    """What the estimates of one format came to."""
+
+    format: str
+    findings: tuple[Finding, ...]
+    n_votes: int
+    median_deg: float
+
+
+def direction_check(
+    heard: Sequence[Mapping[str, Any]],
+    formats: Mapping[str, Format],
+    of: int,
+    known: Sequence[Finding] = (),
+) -> Check:
+    """Whether labels point where the sound comes from.
+
+    Args:
+        heard: rows of what was listened to.
+        formats: of the dataset.
+        of: scenes that there are.
+        known: what rendering scenes again has found wrong with directions.
+    """
+    looked = [row for row in heard if not row["why"]]
+    if not looked:
+        return unheard("directions", TITLE, of)
+    judged = [_judge(item, looked) for item in formats.values() if reach_of(item) != "none"]
+    told = [item for item in judged if item.n_votes]
+    findings = [finding for item in told for finding in item.findings]
+    findings += _not_yet(known, findings)
+    figures = {
+        item.format: {"events": item.n_votes, "median_error_deg": round(item.median_deg, 2)}
+        for item in told
+    }
+    status, summary = _concluded(judged, told, findings)
+    return Check(
+        name="directions",
+        title=TITLE,
+        status=status,  # type: ignore[arg-type]
+        summary=summary,
+        looked=len({row["index"] for row in looked if row["bearings"]}),
+        of=of,
+        findings=tuple(findings),
+        figures=figures,
+    )
+
+
+def _not_yet(more: Sequence[Finding], findings: Sequence[Finding]) -> list[Finding]:
+    """Findings about scenes that no finding, nor one about their shard, is about yet."""
+    if any(f.shard is None and f.index is None for f in findings):
+        return []
+    shards = {f.shard for f in findings if f.index is None}
+    scenes = {f.index for f in findings if f.index is not None}
+    return [f for f in more if f.shard not in shards and f.index not in scenes]
+
+
+def _concluded(
+    judged: Sequence[_Judged], told: Sequence[_Judged], findings: Sequence[Finding]
+) -> tuple[str, str]:
+    medians = ", ".join(
+        f"{item.format} {item.median_deg:.1f}° over {item.n_votes:,} events" for item in told
+    )
+    if findings:
+        first = findings[0]
+        where = f"{first.scene}: " if first.scene else ""
+        more = f", and {len(findings) - 1:,} more findings" if len(findings) > 1 else ""
+        return "failed", f"{where}{first.what}{more}"
+    if not judged:
+        return "skipped", "no format of this dataset tells directions"
+    if not told:
+        return "skipped", "no onset is clear enough to tell a direction"
+    if all(item.median_deg > POOR_MEDIAN_DEG for item in told):
+        return "noted", f"the audio is too diffuse to tell: median error {medians}"
+    return "passed", f"median error {medians}"
+
+
+def _judge(item: Format, looked: Sequence[Mapping[str, Any]]) -> _Judged:
+    rows = [
+        (row, bearing)
+        for row in looked
+        for bearing in row["bearings"]
+        if bearing["format"] == item.name and bearing["confidence"] >= CONFIDENT
+    ]
+    if not rows:
+        return _Judged(format=item.name, findings=(), n_votes=0, median_deg=float("nan"))
+    votes = votes_of(item, [bearing for _, bearing in rows])
+    shards = np.array([row["shard"] for row, _ in rows])
+    findings = _by_shard(votes, shards) + _by_scene(votes, rows)
+    return _Judged(
+        format=item.name,
+        findings=tuple(_reduced(findings)),
+        n_votes=len(rows),
+        median_deg=votes.median_deg(),
+    )
+
+
+def _by_shard(votes: Votes, shards: NDArray[np.int64]) -> list[Finding]:
+    """Shards whose labels another hypothesis explains; the whole dataset, where it explains all."""
+    whole = votes.best
+    accused = {int(n): votes.of(shards == n) for n in np.unique(shards)}
+    guilty = {n: (own, best) for n, own in accused.items() if (best := own.best) is not None}
+    if whole is not None and all(
+        n in guilty or own.median_deg(whole) <= own.median_deg() + 1.0 for n, own in accused.items()
+    ):
+        return [Finding(what=_accusation(votes, whole, "in all shards"))]
+    return [
+        Finding(what=_accusation(own, best, f"in shard {n}"), shard=n)
+        for n, (own, best) in guilty.items()
+    ]
+
+
+def _accusation(votes: Votes, best: Hypothesis, where: str) -> str:
+    return (
+        f"{votes.item.name} {where}: {best.name} (median error {votes.median_deg():.0f}° as "
+        f"labelled, {votes.median_deg(best):.0f}° so, over {votes.errors_deg.shape[1]:,} events)"
+    )
+
+
+def _by_scene(
+    votes: Votes, rows: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]
+) -> list[Finding]:
+    """Scenes whose estimates are beyond doubt, far off the label, and right under another."""
+    simple = [n for n, h in enumerate(hypotheses(votes.item)) if n and h.simple]
+    findings = []
+    for index in dict.fromkeys(row["index"] for row, _ in rows):
+        own = [
+            n
+            for n, (row, bearing) in enumerate(rows)
+            if row["index"] == index
+            and not bearing["doubt"]
+            and bearing["confidence"] >= ALONE_CONFIDENCE
+        ]
+        if not own:
+            continue
+        errors = votes.errors_deg[:, own]
+        fits = [n for n in simple if errors[n].max() <= ALONE_FIT_DEG]
+        if not fits or np.median(errors[0]) < ALONE_OFF_DEG:
+            continue
+        best = hypotheses(votes.item)[min(fits, key=lambda n: float(errors[n].max()))]
+        what = (
+            f"{votes.item.name}: {best.name} ({np.median(errors[0]):.0f}° off as labelled, "
+            f"{errors[fits].max(axis=1).min():.0f}° so)"
+        )
+        findings.append(scene_finding(rows[own[0]][0], what))
+    return findings
+
+
+def _reduced(findings: Sequence[Finding]) -> list[Finding]:
+    """Without the scenes of what is accused as a whole."""
+    whole = [finding for finding in findings if finding.index is None]
+    return whole + _not_yet([f for f in findings if f.index is not None], whole)
+
+
+def ambisonic_check(
+    heard: Sequence[Mapping[str, Any]], formats: Mapping[str, Format], of: int
+) -> Check:
+    """A hint at the normalisation of Ambisonics, whatever the labels say.
+
+    In SN3D the energies of Y, Z and X add up to that of W, of a plane wave as of a diffuse field.
+    In N3D they are 3 times as much; with W 3 dB lower (FuMa) twice as much.
+    """
+    title = "Are Ambisonics normalised as they should be?"
+    ambisonic = [item.name for item in formats.values() if item.kind == "ambisonics"]
+    medians = {}
+    for name in ambisonic:
+        signals = [s for row in heard if not row["why"] for s in row["signals"]]
+        ratios = [s["first_order"] for s in signals if s["format"] == name]
+        known = [ratio for ratio in ratios if ratio is not None]
+        if known:
+            medians[name] = float(np.median(known))
+    looked = sum(not row["why"] for row in heard)
+    odd = {
+        name: ratio
+        for name, ratio in medians.items()
+        if not 1 / NORMAL_WITHIN < ratio < NORMAL_WITHIN
+    }
+    told = ", ".join(f"{name} {ratio:.2f}" for name, ratio in medians.items())
+    return Check(
+        name="normalisation",
+        title=title,
+        status="noted" if odd else "passed" if medians else "skipped",
+        summary=f"energy of Y, Z and X over that of W: {told}; "
+        + (f"expected about 1{_normalised_as(odd)}" if odd else "about 1, as of SN3D")
+        if medians
+        else "no format is first-order Ambisonics or more",
+        looked=looked if medians else 0,
+        of=of,
+        figures=medians,
+    )
+
+
+def _normalised_as(odd: Mapping[str, float]) -> str:
+    (ratio, *_) = odd.values()
+    for name, expected in (("N3D", 3.0), ("FuMa (W 3 dB lower)", 2.0)):
+        if expected / 1.2 < ratio < expected * 1.2:
+            return f"; {name} has {expected:g}"
+    return ""

@@ -1,0 +1,246 @@
+"""Listening to scenes of a dataset: what their stored audio tells, beside what the tables say.
+
+`listen` reads scenes and gives a row for each; `sound_checks` draws conclusions from the rows. A
+scene that cannot be read has a row that says why. Some of the scenes are rendered again where their
+clips are at hand, and what is different about the stored ones is named (`diagnosis`).
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from itertools import accumulate
+from typing import Any, Final
+
+import pyarrow as pa
+
+from scenesynth.audit.bearings import BEARING, ambisonic_check, bearing_of, direction_check
+from scenesynth.audit.diagnosis import RERENDERED, diagnosed, faults_of, rendering_checks
+from scenesynth.audit.records import Check
+from scenesynth.audit.signals import SIGNAL, signal_checks, signal_of
+from scenesynth.audit.stems import STEMS, stem_check, stems_of
+from scenesynth.corpus.corpora import Corpora
+from scenesynth.errors import StoreError
+from scenesynth.localization.agreement import event_estimates, scene_directions
+from scenesynth.localization.reach import reach_of
+from scenesynth.pipeline.formats import format_of
+from scenesynth.pipeline.recheck import other_clips
+from scenesynth.scene.spec import SceneSpec
+from scenesynth.spatial.formats import Format
+from scenesynth.store.frames import frame_table
+from scenesynth.store.reader import Dataset
+from scenesynth.store.schema import Scene
+
+RERENDER: Final = 64
+"""Scenes that are rendered again unless something else is asked for."""
+
+STEERED: Final = 128
+"""Scenes whose directions are estimated from ears or microphones, which takes longer."""
+
+BLOCK: Final = 8
+"""Neighbouring scenes that a process listens to at a time: they share a shard's tables."""
+
+HEARD: Final = pa.schema(
+    [
+        ("number", pa.int64()),
+        ("index", pa.int64()),
+        ("shard", pa.int64()),
+        ("scene", pa.string()),
+        ("why", pa.string()),
+        ("signals", pa.list_(SIGNAL)),
+        ("bearings", pa.list_(BEARING)),
+        ("stems", STEMS),
+        ("rerendered", pa.list_(RERENDERED)),
+        ("not_rerendered", pa.string()),
+    ]
+)
+"""A row for each scene: `number` is its place in the dataset, `index` the column of that name.
+`why` is "" but for what could not be read. `rerendered` is null where the scene was not chosen for
+it, or for the reason `not_rerendered`."""
+
+OnProgress = Callable[[int, int], None]
+
+
+def listen(
+    dataset: Dataset,
+    numbers: Sequence[int],
+    *,
+    corpora: Corpora | None = None,
+    processes: int = 1,
+    rerender: int | None = RERENDER,
+    on_progress: OnProgress = lambda done, total: None,
+) -> pa.Table:
+    """What the audio of some scenes tells, a row of `HEARD` for each, in their order.
+
+    Args:
+        numbers: of the scenes, as in `dataset[number]`.
+        corpora: the clips of the dataset, if they are at hand.
+        processes: how many listen; 1 for this one. Others are started anew (forkserver), so a
+            script that asks for several guards its main module.
+        rerender: how many of the scenes to render again, evenly over them; None for all.
+        on_progress: called with scenes done and their number.
+    """
+    numbers = sorted(dict.fromkeys(map(int, numbers)))
+    again, why = _chosen(dataset, numbers, corpora, rerender)
+    steered = frozenset(_evenly(numbers, STEERED))
+    blocks = [numbers[n : n + BLOCK] for n in range(0, len(numbers), BLOCK)]
+    tasks: list[_Task] = [
+        (block, again.intersection(block), steered.intersection(block), why) for block in blocks
+    ]
+    rows: list[dict[str, Any]] = []
+    for some in _made(dataset, corpora if again else None, tasks, processes):
+        rows += some
+        on_progress(len(rows), len(numbers))
+    return pa.Table.from_pylist(rows, schema=HEARD)
+
+
+def sound_checks(
+    dataset: Dataset, scenes: pa.Table, events: pa.Table, heard: pa.Table
+) -> list[Check]:
+    """What `listen` found, as checks.
+
+    Args:
+        scenes, events: rows of the tables that are looked at.
+        heard: from `listen`.
+    """
+    rows, of = heard.to_pylist(), len(dataset)
+    formats = _formats(dataset)
+    faults = faults_of(rows)
+    signals = signal_checks(rows, of, faults.get("channels", ()))
+    explained = {finding.index for check in signals for finding in check.findings}
+    return [
+        *signals,
+        direction_check(rows, formats, of, faults.get("directions", ())),
+        ambisonic_check(rows, formats, of),
+        stem_check(rows, of, dataset.info),
+        *rendering_checks(rows, of, faults, frozenset(explained)),
+    ]
+
+
+_Task = tuple[list[int], frozenset[int], frozenset[int], str]
+"""Numbers of scenes; which of them to render again, and to estimate directions of from ears or
+microphones; why not."""
+
+
+def _chosen(
+    dataset: Dataset, numbers: Sequence[int], corpora: Corpora | None, count: int | None
+) -> tuple[frozenset[int], str]:
+    """Which scenes to render again, or why none."""
+    if count == 0:
+        return frozenset(), "no scene was to be rendered again"
+    if corpora is None:
+        names = ", ".join(dataset.info.corpora)
+        return frozenset(), (
+            f"the clips are not at hand: give --sources and --noise as for the `scenesynth render` "
+            f"command of this dataset (its corpora: {names})"
+        )
+    others = other_clips(dataset.info, corpora)
+    missing = [f"{name} {why}" for name, why in others.items() if name not in corpora]
+    if missing:
+        return frozenset(), f"the clips are not at hand: corpus {'; corpus '.join(missing)}"
+    return frozenset(_evenly(numbers, len(numbers) if count is None else count)), ""
+
+
+def _evenly(numbers: Sequence[int], count: int) -> list[int]:
+    """At most `count` of some numbers, evenly spread over them."""
+    if len(numbers) <= count:
+        return list(numbers)
+    return [numbers[n * len(numbers) // count] for n in range(count)]
+
+
+def _made(
+    dataset: Dataset, corpora: Corpora | None, tasks: Sequence[_Task], processes: int
+) -> Iterator[list[dict[str, Any]]]:
+    """Rows of each task, in order."""
+    if processes <= 1 or len(tasks) <= 1:
+        for task in tasks:
+            yield _heard(dataset, corpora, task)
+        return
+    context = multiprocessing.get_context("forkserver")
+    with ProcessPoolExecutor(
+        min(processes, len(tasks)), context, _begin, (dataset, corpora)
+    ) as pool:
+        yield from pool.map(_go_on, tasks)
+
+
+_AT_HAND: list[tuple[Dataset, Corpora | None]] = []
+"""What a process of a pool listens to."""
+
+
+def _begin(dataset: Dataset, corpora: Corpora | None) -> None:
+    _AT_HAND.append((dataset, corpora))
+
+
+def _go_on(task: _Task) -> list[dict[str, Any]]:
+    return _heard(*_AT_HAND[0], task)
+
+
+def _heard(dataset: Dataset, corpora: Corpora | None, task: _Task) -> list[dict[str, Any]]:
+    numbers, again, steered, why_not = task
+    rows = []
+    for number in numbers:
+        index = index_of(dataset, number)
+        row = {
+            "number": number,
+            "index": index,
+            "shard": index // dataset.info.shard_scenes,
+            "scene": "",
+            "why": "",
+            "not_rerendered": "" if number in again else why_not or "not chosen",
+        }
+        try:
+            scene = dataset[number]
+            row |= _told(dataset, scene, number, steered=number in steered)
+            if number in again:
+                assert corpora is not None
+                row |= diagnosed(scene, corpora, dataset.info)
+        except (StoreError, OSError) as error:
+            row["why"] = str(error)
+        rows.append(row)
+    return rows
+
+
+def _told(dataset: Dataset, scene: Scene, number: int, *, steered: bool) -> dict[str, Any]:
+    formats = _formats(dataset)
+    return {
+        "scene": scene.id,
+        "signals": [
+            signal_of(audio, formats[name], scene.row)
+            for name, audio in scene.audio_by_format.items()
+        ],
+        "bearings": _bearings(scene, formats, steered=steered),
+        "stems": stems_of(dataset, scene, number),
+    }
+
+
+def _bearings(
+    scene: Scene, formats: Mapping[str, Format], *, steered: bool
+) -> list[dict[str, Any]]:
+    """Directions of the scene's events in every format that tells any."""
+    spec = SceneSpec.from_json(scene.spec_json)
+    labelled = frame_table(scene.events, spec.n_samples, spec.sample_rate)
+    found = []
+    for name, audio in scene.audio_by_format.items():
+        item = formats[name]
+        if reach_of(item) == "none" or not (steered or item.kind == "ambisonics"):
+            continue
+        directions, _ = scene_directions(audio, item, spec)
+        estimates = event_estimates(scene.events, labelled, directions)
+        found += [bearing_of(n, item, e) for n, e in enumerate(estimates) if e is not None]
+    return found
+
+
+def _formats(dataset: Dataset) -> dict[str, Format]:
+    return {stored.name: format_of(stored) for stored in dataset.info.formats}
+
+
+def index_of(dataset: Dataset, number: int) -> int:
+    """Column `index` of scene `number`, from the commits alone: its tables may be damaged."""
+    stops = list(accumulate(dataset.n_usable(at) for at in range(len(dataset.commits))))
+    at = bisect_right(stops, number)
+    commit = dataset.commits[at]
+    gone = {*commit.skipped, *(() if dataset.with_excluded else dataset.excluded)}
+    usable = [index for index in range(commit.first, commit.stop) if index not in gone]
+    return usable[number - (stops[at] - dataset.n_usable(at))]
