@@ -609,6 +609,12 @@ def test_files_of_ids_and_the_worst_are_shown(rendered: Path, tmp_path: Path) ->
     )
 
 
+def test_without_directions_in_the_audio_no_scene_is_the_worst(clips: Path, tmp_path: Path) -> None:
+    out = tmp_path / "mono"
+    assert call(*render_command(clips, out, "--format", "mono", "--scenes", 1)).exit_code == 0
+    assert "no format of this dataset tells directions" in refused("preview", out, "--worst", 1)
+
+
 def test_scenes_of_a_recipe_are_those_that_would_be_rendered(
     rendered: Path, clips: Path, tmp_path: Path
 ) -> None:

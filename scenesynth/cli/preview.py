@@ -344,6 +344,11 @@ def _worst(shelf: DatasetShelf, looked: _Choice, wanted: int) -> _Choice:
 
     with Counter() as progress:
         found = worst_scenes(looked.scenes, wanted, error_of, progress)
+    if not found and not failures:
+        raise click.UsageError(
+            "--worst: no format of this dataset tells directions that labels could be compared "
+            "with; take --random"
+        )
     how = f"the {len(found)} with the largest label errors, the largest first, of {looked.how}"
     return _Choice(scenes=found, how=how, failures=tuple(failures))
 
