@@ -306,8 +306,9 @@ class _Judged:
 
     format: str
     findings: tuple[Finding, ...]
-    n_votes: int
-    median_deg: float
+    n_votes: int = 0
+    n_scenes: int = 0
+    median_deg: float = float("nan")
 
 
 def direction_check(
@@ -332,7 +333,11 @@ def direction_check(
     findings = [finding for item in told for finding in item.findings]
     findings += _not_yet(known, findings)
     figures = {
-        item.format: {"events": item.n_votes, "median_error_deg": round(item.median_deg, 2)}
+        item.format: {
+            "events": item.n_votes,
+            "scenes": item.n_scenes,
+            "median_error_deg": round(item.median_deg, 2),
+        }
         for item in told
     }
     status, summary = _concluded(judged, told, findings)
@@ -361,7 +366,9 @@ def _concluded(
     judged: Sequence[_Judged], told: Sequence[_Judged], findings: Sequence[Finding]
 ) -> tuple[str, str]:
     medians = ", ".join(
-        f"{item.format} {item.median_deg:.1f}° over {item.n_votes:,} events" for item in told
+        f"{item.format} {item.median_deg:.1f}° over {item.n_votes:,} events of "
+        f"{item.n_scenes:,} scenes"
+        for item in told
     )
     if findings:
         first = findings[0]
@@ -385,7 +392,7 @@ def _judge(item: Format, looked: Sequence[Mapping[str, Any]]) -> _Judged:
         if bearing["format"] == item.name and bearing["confidence"] >= CONFIDENT
     ]
     if not rows:
-        return _Judged(format=item.name, findings=(), n_votes=0, median_deg=float("nan"))
+        return _Judged(format=item.name, findings=())
     votes = votes_of(item, [bearing for _, bearing in rows])
     shards = np.array([row["shard"] for row, _ in rows])
     findings = _by_shard(votes, shards) + _by_scene(votes, rows)
@@ -393,6 +400,7 @@ def _judge(item: Format, looked: Sequence[Mapping[str, Any]]) -> _Judged:
         format=item.name,
         findings=tuple(_reduced(findings)),
         n_votes=len(rows),
+        n_scenes=len({row["index"] for row, _ in rows}),
         median_deg=votes.median_deg(),
     )
 
