@@ -153,6 +153,20 @@ def test_a_wrong_byte_anywhere_in_the_weights_is_found(tmp_path: Path) -> None:
         checkpoint.load(path)
 
 
+def test_only_a_checkpoint_is_told_to_be_deleted(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("steps: 3")
+    with pytest.raises(ConfigError) as caught:
+        checkpoint.load(path)
+    assert "delete" not in str(caught.value)
+
+
+def test_a_folder_is_told_with_the_checkpoint_in_it(tmp_path: Path) -> None:
+    path = checkpoint.save(tmp_path, some_state(), keep=1)
+    with pytest.raises(ConfigError, match=f"is a folder; give a checkpoint, such as {path}"):
+        checkpoint.load(tmp_path)
+
+
 def test_a_folder_in_place_of_a_checkpoint_is_none(tmp_path: Path) -> None:
     path = checkpoint.save(tmp_path, some_state(), keep=1)
     (path.parent / "step-00000099.pt").mkdir()
@@ -160,7 +174,8 @@ def test_a_folder_in_place_of_a_checkpoint_is_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"step": "x"}, {"model": 3}, {"rng": {}}, {"optimisers": None}, {"schema": "x"}]
+    "wrong",
+    [{"step": "x"}, {"model": {"w": 3}}, {"rng": {}}, {"optimisers": None}, {"schema": "x"}],
 )
 def test_a_checkpoint_of_other_values_is_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
     path = checkpoint.save(tmp_path, some_state(), keep=1)

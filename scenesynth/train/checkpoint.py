@@ -94,6 +94,10 @@ def load(path: Path) -> Checkpoint:
         FileNotFoundError: none there.
         ConfigError: damaged, not a checkpoint of this trainer, or of a later version.
     """
+    if path.is_dir():
+        inside = found(path)
+        example = f", such as {inside[-1]}" if inside else ""
+        raise ConfigError(f"{path}: is a folder; give a checkpoint{example}")
     if not path.is_file():
         raise FileNotFoundError(2, "no such checkpoint", str(path))
     _check_bytes(path)
@@ -117,9 +121,10 @@ def _check_bytes(path: Path) -> None:
 
 
 def _damaged(path: Path, why: str) -> ConfigError:
+    ours = _NAME.fullmatch(path.name)
     return ConfigError(
-        f"{path}: is damaged ({why}), or no checkpoint of `scenesynth train`; delete it, and the "
-        f"one before it is taken"
+        f"{path}: is damaged ({why}), or no checkpoint of `scenesynth train`; "
+        + ("delete it, and the one before it is taken" if ours else "give one: step-N.pt of a run")
     )
 
 
@@ -128,6 +133,8 @@ def _check_content(path: Path, content: Any) -> None:
     wrong = [name for name, kind in _KINDS.items() if not isinstance(there.get(name, ...), kind)]
     if not wrong and not isinstance(there["rng"].get("cpu"), torch.Tensor):
         wrong = ["rng"]
+    if not wrong and not all(isinstance(v, torch.Tensor) for v in there["model"].values()):
+        wrong = ["model"]
     if wrong:
         raise ConfigError(
             f"{path}: is no checkpoint of `scenesynth train` (lacks or has other values of "
