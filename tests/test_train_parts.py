@@ -289,7 +289,7 @@ def test_a_part_of_a_size_can_be_changed() -> None:
         (("optimiser.learning_rate", "1"), r"optimiser\.learning_rate: unknown key"),
         (("optimser.lr", "1"), r"optimser: unknown key .* did you mean 'optimiser'"),
         (("features", "gram-fao"), r"did you mean 'gram-foa'"),
-        (("model.size", "bsae"), r"did you mean 'base'"),
+        (("model.size", "bsae"), r"model\.size = 'bsae'; .* did you mean 'base'"),
         (("model.mask_ratio", "1"), r"mask_ratio = 1\.0 hides 200 of 200 tokens"),
         (("model.patch", "[16, 7]"), r"frames = 200 is no multiple"),
         (("model.channels", "2"), r"model\.channels = 2, but the features have 7"),

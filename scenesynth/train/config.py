@@ -356,7 +356,10 @@ def _with_size(model: dict[str, Any]) -> dict[str, Any]:
     """A model of a named size; what it states itself goes before."""
     stated = {name: value for name, value in model.items() if name != "size"}
     backbone = stated.get("backbone", "vit")
-    base = to_plain(sized(str(model["size"]), channels=1, backbone=backbone))
+    try:
+        base = to_plain(sized(str(model["size"]), channels=1, backbone=backbone))
+    except ConfigError as error:
+        raise ConfigError(f"model.{error}") from None
     for follows in _FOLLOWS:
         del base[follows]
     for name in _SIZED:
