@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
@@ -321,6 +322,29 @@ def test_a_run_that_cannot_keep_checkpoints_does_not_begin(scenes: Path, tmp_pat
     with pytest.raises(FileExistsError):
         train(small_run(scenes), tmp_path, tell=told.append)
     assert told == []
+
+
+def test_a_run_of_a_version_that_lacked_a_value_goes_on(scenes: Path, tmp_path: Path) -> None:
+    train(small_run(scenes), tmp_path, tell=quiet)
+    path = tmp_path / CONFIG_FILE
+    plain = yaml.safe_load(path.read_text())
+    del plain["features"]["scales"]
+    path.write_text(yaml.safe_dump(plain))
+    assert train(small_run(scenes), tmp_path, tell=quiet) == "done"
+
+
+def test_a_checkpoint_that_finds_no_space_is_told_with_the_way_out(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device", str(tmp_path / ".tmp-0"))
+
+    monkeypatch.setattr(checkpoint, "save", full)
+    with pytest.raises(
+        OSError, match=r"No space left .* step 3 is not written.* free some"
+    ) as error:
+        train(small_run(scenes), tmp_path, tell=quiet)
+    assert error.value.filename == str(tmp_path / "checkpoints")
 
 
 def test_weights_of_another_version_are_told(scenes: Path, tmp_path: Path) -> None:

@@ -12,12 +12,12 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
 from scenesynth.errors import ConfigError
-from scenesynth.records import to_plain
+from scenesynth.records import from_plain, to_plain
 from scenesynth.store.local import replace
 from scenesynth.store.writer import listing, plain_differences
 from scenesynth.train import checkpoint
@@ -128,4 +128,6 @@ def _from_elsewhere(path: Path, config: RunConfig, tell: Callable[[str], None]) 
 
 def _bound_differences(there: Any, config: RunConfig) -> dict[str, tuple[Any, Any]]:
     ours = bound(to_plain(config))
+    with suppress(ConfigError):  # what an earlier version did not write has its default
+        there = to_plain(from_plain(RunConfig, there))
     return plain_differences(bound(there if isinstance(there, dict) else {}), ours)

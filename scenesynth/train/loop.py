@@ -291,19 +291,25 @@ class _Session:
         if not self._processes.first:
             return
         began = perf_counter()
-        checkpoint.save(
-            self._run,
-            Checkpoint(
-                step=self._step,
-                config=to_plain(self._config),
-                model=self._model.state_dict(),
-                optimisers=[optimiser.state_dict() for optimiser in self._optimisers],
-                rng=checkpoint.rng_states(),
-                stream=self._stream.state_dict(batch),
-                samples={"clips": self._clips, "samples": self._samples},
-            ),
-            self._config.checkpoint.keep,
+        state = Checkpoint(
+            step=self._step,
+            config=to_plain(self._config),
+            model=self._model.state_dict(),
+            optimisers=[optimiser.state_dict() for optimiser in self._optimisers],
+            rng=checkpoint.rng_states(),
+            stream=self._stream.state_dict(batch),
+            samples={"clips": self._clips, "samples": self._samples},
         )
+        try:
+            checkpoint.save(self._run, state, self._config.checkpoint.keep)
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"{error.strerror}: the checkpoint of step {self._step} is not written, those "
+                "before it are kept; free some space, or make the folder writable, and give the same "
+                "command again",
+                str(self._run / checkpoint.FOLDER),
+            ) from error
         self._meter.aside(perf_counter() - began)
 
     def _restore(self, found: Checkpoint) -> None:
