@@ -306,8 +306,8 @@ class _Session:
             raise OSError(
                 error.errno,
                 f"{error.strerror}: the checkpoint of step {self._step} is not written, those "
-                "before it are kept; free some space, or make the folder writable, and give the same "
-                "command again",
+                "before it are kept; free some space, or make the folder writable, and give "
+                "the same command again",
                 str(self._run / checkpoint.FOLDER),
             ) from error
         self._meter.aside(perf_counter() - began)
