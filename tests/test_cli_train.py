@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,22 @@ def test_the_options_are_short_for_values(scenes: Path, tmp_path: Path) -> None:
     assert "a step    4 clips, 8 windows" in result.stdout
     assert "window    0.4 s, 10 patches of which" in result.stdout
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_whose_lines_nobody_takes_goes_on(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    def tell(line: str) -> None:
+        told.append(line)
+        if line.startswith("step"):
+            raise BrokenPipeError
+
+    monkeypatch.setattr(importlib.import_module("scenesynth.cli.train"), "tell", tell)
+    assert call("train", scenes, "--run", tmp_path / "run", *sets()).exit_code == 0
+    assert sum(line.startswith("step") for line in told) == 1
+    assert len(read_metrics(tmp_path / "run")) == 6
 
 
 def test_a_trace_is_written(scenes: Path, tmp_path: Path) -> None:

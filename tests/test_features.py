@@ -259,6 +259,14 @@ def test_swapped_ears_negate_phase_and_level() -> None:
     np.testing.assert_allclose(other[1:], -one[1:], atol=1e-4)
 
 
+def test_scales_multiply_each_channel() -> None:
+    plain = FeatureConfig(input="binaural", phase="ipd_ild")
+    scales = (0.1, 0.2, 3.0, 4.0, 0.5)
+    audio = torch.from_numpy(np.random.default_rng(0).standard_normal((1, 2, 4000))).float()
+    expected = FrontEnd(plain)(audio) * torch.tensor(scales)[:, None, None]
+    assert torch.equal(FrontEnd(replace(plain, scales=scales))(audio), expected)
+
+
 def test_phase_of_a_band_weighs_bins_with_their_energy() -> None:
     config = FEATURES["binaural-phase"]
     waveform = noise(2, 2000)
@@ -313,6 +321,8 @@ def test_presets_have_the_epsilons_of_gram() -> None:
         ({"input": "mono", "hop": 1025}, "hop = 1025; must be from 1 to n_fft = 1024"),
         ({"input": "mono", "n_mels": 0}, "n_mels = 0; must be at least 1"),
         ({"input": "mono", "log_eps": 0}, "log_eps = 0.0; must be above 0"),
+        ({"input": "binaural", "scales": [1]}, r"1 numbers; .* 2 channels \(logmel_left"),
+        ({"input": "mono", "scales": [0]}, "scales has 0.0; all must be above 0"),
         ({"input": "mono", "sample_rate": 0}, "sample_rate = 0; must be at least 1 Hz"),
     ],
 )

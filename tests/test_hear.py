@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -166,6 +167,19 @@ def test_other_shapes_are_refused(model: HearModel, shape: tuple[int, ...]) -> N
         get_scene_embeddings(torch.zeros(shape), model)
 
 
+@pytest.mark.parametrize("audio", [noise(1, 500).short(), noise(1, 500).numpy(), [[0.0]]])
+def test_what_is_no_tensor_of_floats_is_refused(model: HearModel, audio: Any) -> None:
+    with pytest.raises(TypeError, match=r"must be a tensor of floating-point numbers in \[-1, 1\]"):
+        get_scene_embeddings(audio, model)
+
+
+def test_sounds_that_are_not_finite_are_named(model: HearModel) -> None:
+    audio = noise(3, 500)
+    audio[1, 7] = float("nan")
+    with pytest.raises(ValueError, match=r"audio\[1\] holds samples that are not finite"):
+        get_scene_embeddings(audio, model)
+
+
 def test_an_exported_encoder_is_the_model_it_was_made_from(exported: Callable[[str], Path]) -> None:
     features = features_of("foa")
     torch.manual_seed(0)
@@ -191,11 +205,39 @@ def test_weights_that_lack_or_are_left_over_are_refused(
     features = features_of("mono")
     config = config_of(features)
     deeper = replace(config, encoder=replace(config.encoder, depth=config.encoder.depth + 1))
+    path = tmp_path / "kept.safetensors"
+    path.write_bytes(b"an earlier encoder")
     for of, told in ((deeper, config), (config, deeper)):
-        path = tmp_path / "wrong.safetensors"
-        save_encoder(path, features, told, MaskedAutoencoder(of).state_dict(), {})
         with pytest.raises(ConfigError, match="do not fit"):
-            load_model(str(path))
+            save_encoder(path, features, told, MaskedAutoencoder(of).state_dict(), {})
+    assert path.read_bytes() == b"an earlier encoder"
+
+
+def changed(exported: Callable[[str], Path], path: Path, change: Callable[[bytes], bytes]) -> Path:
+    """A copy of an encoder with other bytes."""
+    path.write_bytes(change((exported("mono") / ENCODER_FILE).read_bytes()))
+    return path
+
+
+def test_a_wrong_byte_in_the_weights_is_found(
+    exported: Callable[[str], Path], tmp_path: Path
+) -> None:
+    file = changed(
+        exported, tmp_path / "e.safetensors", lambda b: b[:-50] + bytes([b[-50] ^ 1]) + b[-49:]
+    )
+    with pytest.raises(ConfigError, match=r"e\.safetensors: is damaged \(the hash"):
+        load_model(str(file))
+
+
+@pytest.mark.parametrize(
+    ("there", "instead"), [(b'"features"', b'"featurez"'), (b'"origin":"{', b'"origin":"[')]
+)
+def test_damaged_metadata_are_told(
+    exported: Callable[[str], Path], tmp_path: Path, there: bytes, instead: bytes
+) -> None:
+    file = changed(exported, tmp_path / "e", lambda b: b.replace(there, instead, 1))
+    with pytest.raises(ConfigError, match="is damaged"):
+        load_model(str(file))
 
 
 def test_files_of_other_kinds_are_refused(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
@@ -22,10 +24,11 @@ pytest.importorskip("safetensors")
 from pipeline_helpers import RECIPE  # noqa: E402
 from training_helpers import changes, make_scenes, small_run  # noqa: E402
 
-from scenesynth.errors import ConfigError, TrainingError  # noqa: E402
+from scenesynth.errors import ConfigError, CorruptShardError, TrainingError  # noqa: E402
 from scenesynth.train import checkpoint  # noqa: E402
-from scenesynth.train.config import RunConfig  # noqa: E402
-from scenesynth.train.folder import CONFIG_FILE  # noqa: E402
+from scenesynth.train.config import RunConfig, run_yaml  # noqa: E402
+from scenesynth.train.feed import Feed  # noqa: E402
+from scenesynth.train.folder import CONFIG_FILE, held  # noqa: E402
 from scenesynth.train.journal import read_metrics  # noqa: E402
 from scenesynth.train.loop import train  # noqa: E402
 
@@ -257,6 +260,101 @@ def test_a_signal_ends_a_run_in_good_order(scenes: Path, tmp_path: Path) -> None
     assert train(config, tmp_path, tell=tell) == "drained"
     assert state_of(tmp_path).step == 2
     assert train(config, tmp_path, tell=quiet) == "done"
+
+
+def test_data_that_are_damaged_end_a_run_with_what_it_has_learned(
+    scenes: Path, tmp_path: Path
+) -> None:
+    """Checkpoints are due every three steps; the clips of the sixth step cannot be read."""
+    data = tmp_path / "data"
+    shutil.copytree(scenes, data)
+    audio = [path for path in (data / "data.zarr/foa/audio/c").rglob("*") if path.is_file()]
+
+    def tell(line: str) -> None:
+        if line.startswith(f"step {4:>7,}"):
+            for path in audio:
+                os.truncate(path, 100)
+
+    config = small_run(data)
+    with pytest.raises(CorruptShardError, match="scenesynth verify"):
+        train(config, tmp_path / "run", tell=tell)
+    assert state_of(tmp_path / "run").step == 5
+    assert [step for step, _ in losses(tmp_path / "run")] == [1, 2, 3, 4, 5]
+    for path in audio:
+        shutil.copy(scenes / path.relative_to(data), path)
+    assert train(config, tmp_path / "run", tell=quiet) == "done"
+    train(config, tmp_path / "whole", tell=quiet)
+    assert_equal_states(state_of(tmp_path / "run"), state_of(tmp_path / "whole"))
+
+
+def test_two_processes_do_not_train_one_run(scenes: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with held(run), pytest.raises(ConfigError, match="another process is training this run"):
+        train(small_run(scenes), run, tell=quiet)
+    assert [*run.iterdir()] == []
+    assert train(small_run(scenes), run, tell=quiet) == "done"
+
+
+def test_a_batch_that_does_not_fit_into_memory_is_told_with_a_smaller_one(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetch(_: Feed) -> float:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(Feed, "fetch", fetch)
+    with pytest.raises(ConfigError, match=r"4 clips of 2 windows .* --set micro_batch=2"):
+        train(small_run(scenes), tmp_path, tell=quiet)
+
+
+@pytest.mark.parametrize("content", ["", "[1]"])
+def test_a_folder_whose_configuration_is_gone_is_told(
+    scenes: Path, tmp_path: Path, content: str
+) -> None:
+    (tmp_path / CONFIG_FILE).write_text(content)
+    with pytest.raises(ConfigError, match=r"run\.yaml: holds no configuration"):
+        train(small_run(scenes), tmp_path, tell=quiet)
+
+
+def test_a_run_that_cannot_keep_checkpoints_does_not_begin(scenes: Path, tmp_path: Path) -> None:
+    (tmp_path / CONFIG_FILE).write_text(run_yaml(small_run(scenes)))
+    (tmp_path / "checkpoints").write_text("")
+    told: list[str] = []
+    with pytest.raises(FileExistsError):
+        train(small_run(scenes), tmp_path, tell=told.append)
+    assert told == []
+
+
+def test_a_run_of_a_version_that_lacked_a_value_goes_on(scenes: Path, tmp_path: Path) -> None:
+    train(small_run(scenes), tmp_path, tell=quiet)
+    path = tmp_path / CONFIG_FILE
+    plain = yaml.safe_load(path.read_text())
+    del plain["features"]["scales"]
+    path.write_text(yaml.safe_dump(plain))
+    assert train(small_run(scenes), tmp_path, tell=quiet) == "done"
+
+
+def test_a_checkpoint_that_finds_no_space_is_told_with_the_way_out(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device", str(tmp_path / ".tmp-0"))
+
+    monkeypatch.setattr(checkpoint, "save", full)
+    with pytest.raises(
+        OSError, match=r"No space left .* step 3 is not written.* free some"
+    ) as error:
+        train(small_run(scenes), tmp_path, tell=quiet)
+    assert error.value.filename == str(tmp_path / "checkpoints")
+
+
+def test_weights_of_another_version_are_told(scenes: Path, tmp_path: Path) -> None:
+    train(small_run(scenes), tmp_path, tell=quiet)
+    path = checkpoint.found(tmp_path)[-1]
+    content = torch.load(path, weights_only=True)
+    del content["model"]["cls"]
+    torch.save(content, path)
+    with pytest.raises(ConfigError, match=r"checkpoint after step 6 does not fit .*cls"):
+        train(small_run(scenes), tmp_path, tell=quiet)
 
 
 def test_control_c_ends_a_run_in_good_order_though_it_reaches_the_workers(

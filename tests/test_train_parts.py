@@ -132,7 +132,7 @@ def test_what_a_kill_leaves_under_a_temporary_name_is_no_checkpoint(tmp_path: Pa
 def test_damaged_checkpoints_are_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "step-00000001.pt"
     path.write_bytes(content)
-    with pytest.raises(ConfigError, match=r"step-00000001\.pt: is damaged, or no checkpoint"):
+    with pytest.raises(ConfigError, match=r"step-00000001\.pt: is damaged .*, or no checkpoint"):
         checkpoint.load(path)
 
 
@@ -140,6 +140,47 @@ def test_a_cut_checkpoint_is_named(tmp_path: Path) -> None:
     path = checkpoint.save(tmp_path, some_state(), keep=1)
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(ConfigError, match="is damaged"):
+        checkpoint.load(path)
+
+
+def test_a_wrong_byte_anywhere_in_the_weights_is_found(tmp_path: Path) -> None:
+    saved = some_state()
+    path = checkpoint.save(tmp_path, saved, keep=1)
+    content = path.read_bytes()
+    at = content.index(saved.model["w"].numpy().tobytes())
+    path.write_bytes(content[: at + 1] + bytes([content[at + 1] ^ 1]) + content[at + 2 :])
+    with pytest.raises(ConfigError, match=r"is damaged \(the checksum of .* delete it"):
+        checkpoint.load(path)
+
+
+def test_only_a_checkpoint_is_told_to_be_deleted(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("steps: 3")
+    with pytest.raises(ConfigError) as caught:
+        checkpoint.load(path)
+    assert "delete" not in str(caught.value)
+
+
+def test_a_folder_is_told_with_the_checkpoint_in_it(tmp_path: Path) -> None:
+    path = checkpoint.save(tmp_path, some_state(), keep=1)
+    with pytest.raises(ConfigError, match=f"is a folder; give a checkpoint, such as {path}"):
+        checkpoint.load(tmp_path)
+
+
+def test_a_folder_in_place_of_a_checkpoint_is_none(tmp_path: Path) -> None:
+    path = checkpoint.save(tmp_path, some_state(), keep=1)
+    (path.parent / "step-00000099.pt").mkdir()
+    assert checkpoint.found(tmp_path) == [path]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"step": "x"}, {"model": {"w": 3}}, {"rng": {}}, {"optimisers": None}, {"schema": "x"}],
+)
+def test_a_checkpoint_of_other_values_is_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    path = checkpoint.save(tmp_path, some_state(), keep=1)
+    torch.save(torch.load(path, weights_only=True) | wrong, path)
+    with pytest.raises(ConfigError, match=rf"is no checkpoint .*{next(iter(wrong))}"):
         checkpoint.load(path)
 
 
@@ -184,6 +225,13 @@ def test_the_journal_forgets_what_was_after_the_checkpoint(tmp_path: Path) -> No
         (3, 9.0),
     ]
     assert read_metrics(tmp_path)[0]["grad_norm"] is None
+
+
+@pytest.mark.parametrize("line", [b"not json\n", b"\xff\xfe\n", b"[1]\n", b'{"step": 1}\n'])
+def test_a_damaged_line_of_the_journal_is_named(tmp_path: Path, line: bytes) -> None:
+    (tmp_path / METRICS_FILE).write_bytes(b'{"kind": "train", "step": 1}\n' + line)
+    with pytest.raises(ConfigError, match=r"metrics\.jsonl: line 2 is damaged.* move the file"):
+        read_metrics(tmp_path)
 
 
 def test_only_matrices_decay() -> None:
@@ -241,7 +289,7 @@ def test_a_part_of_a_size_can_be_changed() -> None:
         (("optimiser.learning_rate", "1"), r"optimiser\.learning_rate: unknown key"),
         (("optimser.lr", "1"), r"optimser: unknown key .* did you mean 'optimiser'"),
         (("features", "gram-fao"), r"did you mean 'gram-foa'"),
-        (("model.size", "bsae"), r"did you mean 'base'"),
+        (("model.size", "bsae"), r"model\.size = 'bsae'; .* did you mean 'base'"),
         (("model.mask_ratio", "1"), r"mask_ratio = 1\.0 hides 200 of 200 tokens"),
         (("model.patch", "[16, 7]"), r"frames = 200 is no multiple"),
         (("model.channels", "2"), r"model\.channels = 2, but the features have 7"),
@@ -251,6 +299,13 @@ def test_a_part_of_a_size_can_be_changed() -> None:
         (("data.weights", "[1, 2]"), r"data\.weights has 2 values for 0 datasets"),
         (("validation.split", "train"), r"validation\.split = train is trained on"),
         (("checkpoint.keep", "0"), r"checkpoint\.keep = 0; must be at least 1"),
+        (
+            ("optimiser.betas", "[0.9, 1]"),
+            r"optimiser\.betas = \(0\.9, 1\.0\); both must be",
+        ),
+        (("optimiser.betas", "[-0.1, 0.9]"), r"optimiser\.betas = \(-0\.1, 0\.9\); both must"),
+        (("peak_tflops", "0"), r"peak_tflops = 0\.0; must be above 0, or null"),
+        (("seed", "9223372036854775808"), r"seed = 9223372036854775808; must be at most"),
     ],
 )
 def test_wrong_values_are_named(change: tuple[str, str], message: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -193,10 +194,29 @@ def train(
     from scenesynth.train.loop import train as train_model
 
     keep_freed_memory()
-    outcome = train_model(config, run, resume=resume, tell=tell, profile=profile)
+    told = _while_heard(tell)
+    outcome = train_model(config, run, resume=resume, tell=told, profile=profile)
     if outcome == "done":
-        tell(f"done; scenesynth export {run} --out DIR gives the encoder")
+        told(f"done; scenesynth export {run} --out DIR gives the encoder")
     raise SystemExit(DONE if outcome == "done" else DRAINED)
+
+
+def _while_heard(tell: Callable[[str], None]) -> Callable[[str], None]:
+    """Says lines until they cannot be written (a closed pipe, a full disk): the run goes on.
+
+    What is measured is in the run's folder in any case.
+    """
+    heard = True
+
+    def told(line: str) -> None:
+        nonlocal heard
+        if heard:
+            try:
+                tell(line)
+            except OSError:
+                heard = False
+
+    return told
 
 
 def needs_torch(command: str) -> None:

@@ -3,7 +3,7 @@
 `encoder.safetensors` holds the weights of the encoder alone, and in its metadata the records
 `FeatureConfig` and `MaeConfig` as JSON, so that nothing has to be known to use it, and what
 computes features here is what did in training. Weights are loaded strictly: none may lack or be
-left over.
+left over, and their hash is that in the metadata, as safetensors has none.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import safetensors.torch
 import torch
+import xxhash
 from safetensors import SafetensorError, safe_open
 
 from scenesynth.errors import ConfigError
@@ -53,17 +54,22 @@ def save_encoder(
 
     Args:
         origin: for people: which run, how many steps.
+
+    Raises:
+        ConfigError: the state is not that of such a model; nothing is written.
     """
     kept = {
         name: tensor.detach().cpu().contiguous()
         for name, tensor in state.items()
         if name.partition(".")[0] not in _DECODER
     }
+    _model(config, kept)
     metadata = {
         "scenesynth": SCHEMA,
         "features": to_json(features),
         "model": to_json(config),
         "origin": json.dumps(dict(origin)),
+        "weights": _hash(kept),
     }
     replace(path, safetensors.torch.save(kept, metadata))
 
@@ -90,18 +96,42 @@ def load_encoder(path: Path) -> Encoder:
             f"{metadata.get('scenesynth')!r}, must be {SCHEMA!r}); export it again with "
             f"`scenesynth export RUN`"
         )
-    features = from_json(FeatureConfig, metadata["features"], f"{file}: features")
-    config = from_json(MaeConfig, metadata["model"], f"{file}: model")
+    try:
+        config = from_json(MaeConfig, metadata["model"], f"{file}: model")
+        features = from_json(FeatureConfig, metadata["features"], f"{file}: features")
+        origin = json.loads(metadata["origin"])
+        weights = metadata["weights"]
+    except (KeyError, json.JSONDecodeError) as error:
+        raise ConfigError(f"{file}: is damaged (its metadata: {error})") from None
+    if weights != _hash(state):
+        raise ConfigError(
+            f"{file}: is damaged (the hash of its weights is not that in its metadata); export it "
+            f"again with `scenesynth export RUN`"
+        )
+    try:
+        model = _model(config, state)
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {error}") from None
+    return Encoder(front_end=FrontEnd(features).eval(), model=model.eval(), origin=origin)
+
+
+def _model(config: MaeConfig, state: Mapping[str, torch.Tensor]) -> MaskedAutoencoder:
+    """The model without decoder that has these weights."""
     model = without_decoder(MaskedAutoencoder(config))
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        raise ConfigError(f"{file}: weights do not fit its own records: {error}") from None
-    return Encoder(
-        front_end=FrontEnd(features).eval(),
-        model=model.eval(),
-        origin=json.loads(metadata.get("origin", "{}")),
-    )
+        why = " ".join(str(error).split())
+        raise ConfigError(f"weights do not fit its own records: {why}") from None
+    return model
+
+
+def _hash(state: Mapping[str, torch.Tensor]) -> str:
+    digest = xxhash.xxh3_128()
+    for name in sorted(state):
+        digest.update(name.encode())
+        digest.update(state[name].reshape(-1).view(torch.uint8).numpy())
+    return str(digest.hexdigest())
 
 
 def without_decoder(model: MaskedAutoencoder) -> MaskedAutoencoder:

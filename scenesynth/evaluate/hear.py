@@ -58,14 +58,24 @@ class HearModel(nn.Module):  # type: ignore[misc]
         """Audio with the channels of the encoder. Shape: [n, channels, samples].
 
         Raises:
-            ValueError: another shape, another number of channels, or no samples.
+            TypeError: no tensor of floating-point numbers.
+            ValueError: another shape or number of channels, no samples, or some not finite.
         """
+        if not isinstance(audio, Tensor) or not audio.is_floating_point():
+            kind = audio.dtype if isinstance(audio, Tensor) else type(audio).__name__
+            raise TypeError(
+                f"audio is {kind}; must be a tensor of floating-point numbers in [-1, 1], such as "
+                f"torch.from_numpy(pcm / 32768)"
+            )
         names = self.channel_names
         if audio.ndim not in (2, 3) or audio.shape[-1] == 0:
             raise ValueError(
                 f"audio has shape {list(audio.shape)}; must be [n, samples] or [n, channels = "
                 f"{len(names)}, samples] with at least one sample"
             )
+        fine = audio.isfinite().flatten(1).all(dim=1)
+        if not fine.all():
+            raise ValueError(f"audio[{int(fine.int().argmin())}] holds samples that are not finite")
         if audio.ndim == 2 or audio.shape[1] == 1:
             mono = (audio if audio.ndim == 3 else audio[:, None]).float()
             if len(names) <= 2:
@@ -81,6 +91,7 @@ class HearModel(nn.Module):  # type: ignore[misc]
 
     def forward(self, audio: Tensor) -> Tensor:
         """Embeddings of every time step of sounds. Shapes: [n, channels, samples] -> [n, T, D]."""
+        audio = audio.to(next(self.parameters()).device)
         n_steps = len(self.times_s(audio.shape[-1]))
         window = self.encoder.config.frames * self.front_end.config.hop
         at_once = max(1, WINDOWS_AT_ONCE * window // audio.shape[-1])
@@ -118,9 +129,8 @@ def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Tensor, T
 
     Shapes: [n, samples] or [n, channels, samples] -> float32 [n, T, D] and [n, T].
     """
-    device = next(model.parameters()).device
-    found = model(model.channels_of(audio.to(device))).float()
-    times_ms = 1000.0 * model.times_s(audio.shape[-1]).to(device, torch.float32)
+    found = model(model.channels_of(audio)).float()
+    times_ms = 1000.0 * model.times_s(audio.shape[-1]).to(found.device, torch.float32)
     return found, times_ms.expand(len(found), -1)
 
 

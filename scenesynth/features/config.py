@@ -54,6 +54,9 @@ class FeatureConfig:
             which are wide, get long vectors; "mean" divides by the filter's sum.
         ratio_eps: added to the divisors of intensity and of interaural phase.
         phase: "ipd_ild" adds interaural phase and level (`scenesynth.features.interaural`).
+        scales: what each channel is multiplied by at the end, in the order of `channel_names`; left
+            out, nothing. A model normalises all channels together, so that those with small numbers
+            (cosines beside decibels) count for little in what it reconstructs.
     """
 
     input: Input
@@ -69,6 +72,7 @@ class FeatureConfig:
     intensity_bands: Bands = "mean"
     ratio_eps: float = 1e-6
     phase: Phase = "none"
+    scales: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.input not in CHANNELS:
@@ -81,6 +85,7 @@ class FeatureConfig:
         self._check_channels()
         self._check_frames()
         self._check_bands()
+        self._check_scales()
 
     def _check_channels(self) -> None:
         expected = CHANNELS[self.input]
@@ -129,6 +134,15 @@ class FeatureConfig:
         for name in ("log_eps", "ratio_eps"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name} = {getattr(self, name)}; must be above 0")
+
+    def _check_scales(self) -> None:
+        if self.scales and len(self.scales) != self.n_channels:
+            raise ConfigError(
+                f"scales has {len(self.scales)} numbers; must have one for each of the "
+                f"{self.n_channels} channels ({', '.join(self.channel_names)}), or none"
+            )
+        if self.scales and min(self.scales) <= 0:
+            raise ConfigError(f"scales has {min(self.scales)}; all must be above 0")
 
     @property
     def channel_names(self) -> tuple[str, ...]:

@@ -40,6 +40,7 @@ class FrontEnd(nn.Module):  # type: ignore[misc]
             ("_window", torch.hann_window(config.n_fft, periodic=True)),
             ("_filters", torch.from_numpy(filters).float()),
             ("_pooling", torch.from_numpy(pooling).float()),
+            ("_scales", torch.tensor(config.scales)[:, None, None]),
         ):
             self.register_buffer(name, constant, persistent=False)
 
@@ -63,7 +64,8 @@ class FrontEnd(nn.Module):  # type: ignore[misc]
             parts.append(self._pooling @ intensity_vectors(spectra, power, self.config))
         if self.config.phase != "none":
             parts.append(interaural_differences(spectra, log_mel, self._filters, self.config))
-        return torch.cat(parts, dim=1)
+        features = torch.cat(parts, dim=1)
+        return features * self._scales if self.config.scales else features
 
     def _spectra(self, waveform: Tensor) -> Tensor:
         """Short-time spectra, frames centred, ends reflected. Shape: [B, C, bins, frames]."""

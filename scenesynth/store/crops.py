@@ -362,7 +362,7 @@ class CropReader:
                 f"{place.locate(key)}: damaged: {why}. It belongs to shard {commit.shard} (scenes "
                 f"{commit.first} to {commit.stop - 1}). To render that shard again: scenesynth "
                 f"verify {place} --deep --repair, then the `scenesynth render` command of this "
-                f"dataset; to go on without damaged shards: skip_bad"
+                f"dataset; `ss.stream` does without damaged shards where skip_bad=True"
             ) from error
 
 

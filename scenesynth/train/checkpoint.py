@@ -1,14 +1,15 @@
 """Checkpoints: all that a run needs to go on, in one file that is there whole or not at all.
 
 A file is written under a temporary name, flushed to disk and renamed, so a kill at any instant
-leaves the checkpoints before it. Reading trusts nothing: no code is run from a checkpoint
-(`weights_only`), and its schema is checked.
+leaves the checkpoints before it. Reading trusts nothing: checksums are compared, which torch does
+not, no code is run from a checkpoint (`weights_only`), and its schema is checked.
 """
 
 from __future__ import annotations
 
 import io
 import re
+import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +22,17 @@ from scenesynth.store.local import LocalPlace
 SCHEMA: Final = 1
 FOLDER: Final = "checkpoints"
 _NAME: Final = re.compile(r"step-(\d{8,})\.pt")
-_KEYS: Final = ("step", "config", "model", "optimisers", "rng", "stream", "samples")
+_KINDS: Final[dict[str, type | tuple[type, ...]]] = {
+    "schema": int,
+    "step": int,
+    "config": dict,
+    "model": dict,
+    "optimisers": list,
+    "rng": dict,
+    "stream": (dict, type(None)),
+    "samples": dict,
+}
+_KEYS: Final = tuple(name for name in _KINDS if name != "schema")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +81,9 @@ def save(run: Path, checkpoint: Checkpoint, keep: int) -> Path:
 def found(run: Path) -> list[Path]:
     """Checkpoints of a run, oldest first."""
     folder = run / FOLDER
-    paths = [path for path in folder.glob("step-*.pt") if _NAME.fullmatch(path.name)]
+    paths = [
+        path for path in folder.glob("step-*.pt") if _NAME.fullmatch(path.name) and path.is_file()
+    ]
     return sorted(paths, key=_step)
 
 
@@ -81,23 +94,57 @@ def load(path: Path) -> Checkpoint:
         FileNotFoundError: none there.
         ConfigError: damaged, not a checkpoint of this trainer, or of a later version.
     """
+    if path.is_dir():
+        inside = found(path)
+        example = f", such as {inside[-1]}" if inside else ""
+        raise ConfigError(f"{path}: is a folder; give a checkpoint{example}")
     if not path.is_file():
         raise FileNotFoundError(2, "no such checkpoint", str(path))
+    _check_bytes(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # of zip files, pickles and tensors; they have no common base
+        raise _damaged(path, str(error).partition("\n")[0][:120]) from None
+    _check_content(path, content)
+    return Checkpoint(**{key: content[key] for key in _KEYS})
+
+
+def _check_bytes(path: Path) -> None:
+    """Compare the checksum of everything in the file with the one noted beside it."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            wrong = file.testzip()
+    except (zipfile.BadZipFile, OSError, EOFError, ValueError) as error:
+        raise _damaged(path, "cut short, or another kind of file") from error
+    if wrong is not None:
+        raise _damaged(path, f"the checksum of {wrong} does not match")
+
+
+def _damaged(path: Path, why: str) -> ConfigError:
+    ours = _NAME.fullmatch(path.name)
+    return ConfigError(
+        f"{path}: is damaged ({why}), or no checkpoint of `scenesynth train`; "
+        + ("delete it, and the one before it is taken" if ours else "give one: step-N.pt of a run")
+    )
+
+
+def _check_content(path: Path, content: Any) -> None:
+    there = content if isinstance(content, dict) else {}
+    wrong = [name for name, kind in _KINDS.items() if not isinstance(there.get(name, ...), kind)]
+    if not wrong and not isinstance(there["rng"].get("cpu"), torch.Tensor):
+        wrong = ["rng"]
+    if not wrong and not all(isinstance(v, torch.Tensor) for v in there["model"].values()):
+        wrong = ["model"]
+    if wrong:
         raise ConfigError(
-            f"{path}: is damaged, or no checkpoint of `scenesynth train` "
-            f"({str(error).partition(chr(10))[0][:120]}); delete it, and the one before it is taken"
-        ) from None
-    if not isinstance(content, dict) or not {"schema", *_KEYS} <= set(content):
-        raise ConfigError(f"{path}: is no checkpoint of `scenesynth train`")
-    if content["schema"] > SCHEMA:
+            f"{path}: is no checkpoint of `scenesynth train` (lacks or has other values of "
+            f"{', '.join(wrong)}); give one, or the folder of its run"
+        )
+    if there["schema"] > SCHEMA:
         raise ConfigError(
-            f"{path}: has schema {content['schema']}; this version of scenesynth reads up to "
+            f"{path}: has schema {there['schema']}; this version of scenesynth reads up to "
             f"{SCHEMA}: install a newer one"
         )
-    return Checkpoint(**{key: content[key] for key in _KEYS})
 
 
 def rng_states() -> dict[str, torch.Tensor]:

@@ -24,6 +24,9 @@ from scenesynth.yaml_files import find_yaml, read_yaml, set_field
 
 PRESET_FOLDER: Final = "manifests/runs"
 
+_LARGEST_SEED: Final = 2**63 - 1
+"""Of torch's generators."""
+
 _FREE: Final = (
     "name",
     "description",
@@ -128,6 +131,10 @@ class OptimiserConfig:
         for name in ("lr", "clip"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"optimiser.{name} = {getattr(self, name)}; must be above 0")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigError(
+                f"optimiser.betas = {self.betas}; both must be from 0 to below 1, as [0.9, 0.95]"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +216,12 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         _at_least("", self, steps=1, batch=1, seed=0, log_every=1)
+        if self.seed > _LARGEST_SEED:
+            raise ConfigError(f"seed = {self.seed}; must be at most {_LARGEST_SEED}")
+        if self.peak_tflops is not None and self.peak_tflops <= 0:
+            raise ConfigError(
+                f"peak_tflops = {self.peak_tflops}; must be above 0, or null where it is unknown"
+            )
         looks = self.validation.every or self.validation.probe_every
         if looks and self.validation.split == self.data.split:
             raise ConfigError(
@@ -343,7 +356,10 @@ def _with_size(model: dict[str, Any]) -> dict[str, Any]:
     """A model of a named size; what it states itself goes before."""
     stated = {name: value for name, value in model.items() if name != "size"}
     backbone = stated.get("backbone", "vit")
-    base = to_plain(sized(str(model["size"]), channels=1, backbone=backbone))
+    try:
+        base = to_plain(sized(str(model["size"]), channels=1, backbone=backbone))
+    except ConfigError as error:
+        raise ConfigError(f"model.{error}") from None
     for follows in _FOLLOWS:
         del base[follows]
     for name in _SIZED:

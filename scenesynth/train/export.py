@@ -37,5 +37,8 @@ def export(source: Path, out: Path) -> tuple[Path, Path]:
         "steps": state.step,
         "audio_hours_seen": state.samples["samples"] / config.features.sample_rate / 3600,
     }
-    save_encoder(path, config.features, config.model, state.model, origin)
+    try:
+        save_encoder(path, config.features, config.model, state.model, origin)
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error}") from None
     return path, source

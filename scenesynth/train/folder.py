@@ -9,12 +9,15 @@ tensorboard/        where tensorboard is installed
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
 from scenesynth.errors import ConfigError
-from scenesynth.records import to_plain
+from scenesynth.records import from_plain, to_plain
 from scenesynth.store.local import replace
 from scenesynth.store.writer import listing, plain_differences
 from scenesynth.train import checkpoint
@@ -49,8 +52,35 @@ def settle(
     return checkpoint.load(ours[-1]) if ours and resume == "auto" else None
 
 
+@contextmanager
+def held(run: Path) -> Iterator[None]:
+    """The folder of a run, made if need be, kept from other processes that would train it too.
+
+    The lock ends with the process, however that ends. Where a file system has none, there is none.
+
+    Raises:
+        ConfigError: another process has it.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    folder = os.open(run, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(
+                f"{run}: another process is training this run; wait for its end, or give another "
+                f"--run"
+            ) from None
+        except OSError:
+            pass
+        yield
+    finally:
+        os.close(folder)
+
+
 def write_config(run: Path, config: RunConfig) -> None:
-    """Write `run.yaml`."""
+    """Write `run.yaml`, and make the folder of checkpoints, before work is done that needs it."""
+    (run / checkpoint.FOLDER).mkdir(parents=True, exist_ok=True)
     replace(run / CONFIG_FILE, run_yaml(config).encode())
 
 
@@ -63,6 +93,11 @@ def _check_folder(run: Path, config: RunConfig) -> None:
             )
         return
     there = read_yaml(path)
+    if not isinstance(there, dict):
+        raise ConfigError(
+            f"{path}: holds no configuration; put back what was there (checkpoints hold it, too), "
+            f"or give another --run"
+        )
     found = _bound_differences(there, config)
     if found:
         raise ConfigError(
@@ -93,4 +128,6 @@ def _from_elsewhere(path: Path, config: RunConfig, tell: Callable[[str], None]) 
 
 def _bound_differences(there: Any, config: RunConfig) -> dict[str, tuple[Any, Any]]:
     ours = bound(to_plain(config))
+    with suppress(ConfigError):  # what an earlier version did not write has its default
+        there = to_plain(from_plain(RunConfig, there))
     return plain_differences(bound(there if isinstance(there, dict) else {}), ours)

@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Final
 
+from scenesynth.errors import ConfigError
 from scenesynth.store.local import replace
 
 METRICS_FILE: Final = "metrics.jsonl"
@@ -76,10 +78,25 @@ class Journal:
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """Lines of a run's `metrics.jsonl`; one that a kill left unfinished, and none, are no error."""
+    """Lines of a run's `metrics.jsonl`; one that a kill left unfinished, and none, are no error.
+
+    Raises:
+        ConfigError: another line is damaged.
+    """
     path = run / METRICS_FILE
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    return [_event(path, n, line) for n, line in enumerate(lines, 1) if line.endswith(b"\n")]
+
+
+def _event(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    with suppress(ValueError):  # of JSON and of UTF-8
+        found = json.loads(line)
+        if isinstance(found, dict) and isinstance(found.get("step"), int) and "kind" in found:
+            return found
+    raise ConfigError(
+        f"{path}: line {number} is damaged; delete that line, or move the file elsewhere to go on "
+        f"without what was measured before"
+    )
 
 
 class Meter:

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from scenesynth.errors import ConfigError, StoreError
 from scenesynth.features.front_end import FrontEnd
 from scenesynth.models.flops import flops
 from scenesynth.models.mae import MaskedAutoencoder
@@ -31,7 +32,7 @@ from scenesynth.train.config import RunConfig, run_yaml
 from scenesynth.train.data import open_data, open_stream
 from scenesynth.train.draws import cut_windows, draw
 from scenesynth.train.feed import Feed
-from scenesynth.train.folder import settle, write_config
+from scenesynth.train.folder import held, settle, write_config
 from scenesynth.train.guard import Guard, Noted
 from scenesynth.train.journal import Journal, Meter, read_metrics
 from scenesynth.train.optimisers import make_optimisers, set_learning_rate
@@ -64,16 +65,24 @@ def train(
         "done", or "drained" where a signal ended the run: the same call goes on.
 
     Raises:
-        ConfigError: data, folder, checkpoint or process count do not fit the configuration.
+        ConfigError: data, folder, checkpoint or process count do not fit the configuration, another
+            process trains the same run, or memory is too small.
+        StoreError: data are damaged or gone; the steps that were made are in a checkpoint.
         TrainingError: a loss or gradient is not finite.
     """
     with ExitStack() as stack:
         processes = stack.enter_context(joined(config.device))
         told = tell if processes.first else _silent
         drain = stack.enter_context(draining(told, work="the step under way and its checkpoint"))
-        session = _Session(config, run, resume, told, processes)
-        stack.callback(session.close)
-        return session.go_on(drain, profile)
+        try:
+            session = _Session(config, run, resume, told, processes, stack)
+            stack.callback(session.close)
+            return session.go_on(drain, profile)
+        except RuntimeError as error:
+            # torch has a class for this on GPUs alone.
+            if "out of memory" in str(error) or "can't allocate memory" in str(error):
+                raise ConfigError(_too_large(config, processes, error)) from error
+            raise
 
 
 class _Session:
@@ -86,6 +95,7 @@ class _Session:
         resume: str,
         tell: Callable[[str], None],
         processes: Processes,
+        stack: ExitStack,
     ) -> None:
         device = processes.device
         self._config = config
@@ -108,7 +118,7 @@ class _Session:
         self._step = 0
         self._clips = 0
         self._samples = 0
-        self._journal = self._open_journal(found, tell)
+        self._journal = self._open_journal(found, tell, stack)
         self._controls = self._find_controls()
         tell(run_yaml(config))
         if found is not None:
@@ -121,6 +131,7 @@ class _Session:
         self._window_flops = flops(config.model).training if config.peak_tflops else 0
         self._guard = Guard(run, processes.rank)
         self._looked: list[tuple[float, float]] = []
+        self._unread: StoreError | None = None
 
     def go_on(self, drain: Drain, profile: int) -> Outcome:
         """Make the steps that are left."""
@@ -139,11 +150,13 @@ class _Session:
                 stepped()
                 if last or self._due(config.log_every):
                     self._log()
-                ended = not last and self._ended(drain)
+                ended = not last and (self._unread is not None or self._ended(drain))
                 if not ended:
                     self._look(last)
                 if last or ended or self._due(config.checkpoint.every):
                     self._save(batch)
+                if self._unread is not None:
+                    raise self._unread
                 if ended:
                     return "drained"
         return "done"
@@ -211,12 +224,18 @@ class _Session:
         return every > 0 and self._step % every == 0
 
     def _fetch(self, drain: Drain) -> float:
-        """Fetch the next clips, unless Ctrl-C has ended the processes that read, too."""
+        """Fetch the next clips, unless Ctrl-C has ended the processes that read, too.
+
+        Clips that cannot be read end the run once the step before them is in a checkpoint.
+        """
         try:
             return self._feed.fetch()
-        except RuntimeError:
-            if not drain.requested:
+        except RuntimeError as error:
+            if drain.requested:
+                return 0.0
+            if not isinstance(error, StoreError):
                 raise
+            self._unread = error
             return 0.0
 
     def _ended(self, drain: Drain) -> bool:
@@ -272,38 +291,53 @@ class _Session:
         if not self._processes.first:
             return
         began = perf_counter()
-        checkpoint.save(
-            self._run,
-            Checkpoint(
-                step=self._step,
-                config=to_plain(self._config),
-                model=self._model.state_dict(),
-                optimisers=[optimiser.state_dict() for optimiser in self._optimisers],
-                rng=checkpoint.rng_states(),
-                stream=self._stream.state_dict(batch),
-                samples={"clips": self._clips, "samples": self._samples},
-            ),
-            self._config.checkpoint.keep,
+        state = Checkpoint(
+            step=self._step,
+            config=to_plain(self._config),
+            model=self._model.state_dict(),
+            optimisers=[optimiser.state_dict() for optimiser in self._optimisers],
+            rng=checkpoint.rng_states(),
+            stream=self._stream.state_dict(batch),
+            samples={"clips": self._clips, "samples": self._samples},
         )
+        try:
+            checkpoint.save(self._run, state, self._config.checkpoint.keep)
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"{error.strerror}: the checkpoint of step {self._step} is not written, those "
+                "before it are kept; free some space, or make the folder writable, and give "
+                "the same command again",
+                str(self._run / checkpoint.FOLDER),
+            ) from error
         self._meter.aside(perf_counter() - began)
 
     def _restore(self, found: Checkpoint) -> None:
-        self._model.load_state_dict(found.model)
-        for optimiser, state in zip(self._optimisers, found.optimisers, strict=True):
-            optimiser.load_state_dict(state)
-        checkpoint.set_rng_states(found.rng)
+        try:
+            self._model.load_state_dict(found.model)
+            for optimiser, state in zip(self._optimisers, found.optimisers, strict=True):
+                optimiser.load_state_dict(state)
+            checkpoint.set_rng_states(found.rng)
+        except (RuntimeError, ValueError, TypeError, KeyError) as error:
+            why = " ".join(str(error).split())[:300]
+            raise ConfigError(
+                f"the checkpoint after step {found.step} does not fit the model of its own "
+                f"configuration ({why}); it is of another version of scenesynth: go on with that "
+                f"one, or begin anew in another --run"
+            ) from error
         if found.stream is not None:
             self._stream.load_state_dict(found.stream)
         self._step = found.step
         self._clips, self._samples = found.samples["clips"], found.samples["samples"]
 
     def _open_journal(
-        self, found: Checkpoint | None, tell: Callable[[str], None]
+        self, found: Checkpoint | None, tell: Callable[[str], None], stack: ExitStack
     ) -> Journal | None:
         """The run's folder, made this run's, by the first process once all have looked at it."""
         self._processes.gather(None)
         if not self._processes.first:
             return None
+        stack.enter_context(held(self._run))
         write_config(self._run, self._config)
         return Journal(self._run, found.step if found is not None else 0, tell)
 
@@ -346,6 +380,17 @@ def _shared(model: nn.Module, processes: Processes) -> nn.Module:
         return model
     devices = [processes.device] if processes.device.type == "cuda" else None
     return DistributedDataParallel(model, device_ids=devices, gradient_as_bucket_view=True)
+
+
+def _too_large(config: RunConfig, processes: Processes, error: RuntimeError) -> str:
+    micro = config.accumulation(processes.world)[1]
+    fewer = f"--set micro_batch={micro // 2} (changes nothing else), " if micro > 1 else ""
+    return (
+        f"{processes.device}: out of memory with {micro} clips of {config.data.windows} windows at "
+        f"once ({str(error).partition(chr(10))[0][:120]}); give {fewer}"
+        f"{'fewer --set data.windows=N' if config.data.windows > 1 else 'shorter windows'}, or a "
+        f"smaller model"
+    )
 
 
 def _silent(_: str) -> None:
