@@ -13,13 +13,20 @@ from scenesynth.audit.columns import Array
 FEWEST: Final = 8
 MOST: Final = 28
 """Bins that a histogram aims at: between these, more of them the more values there are."""
-FAR: Final = 4.0
+FAR: Final = 8.0
 """Values so many times further out than the middle half is wide are counted in the bins at the
 ends: one T60 of an hour leaves the others readable."""
+_AROUND: Final = (12, 18, 24)
 _STEPS: Final = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
-def edges_of(series: Sequence[Array], *, whole: bool = False, around: float | None = None) -> Array:
+def edges_of(
+    series: Sequence[Array],
+    *,
+    whole: bool = False,
+    around: float | None = None,
+    circle: float | None = None,
+) -> Array:
     """Edges of bins, all equally wide, over the values of all series. Shape: [bins + 1].
 
     Args:
@@ -27,16 +34,20 @@ def edges_of(series: Sequence[Array], *, whole: bool = False, around: float | No
         whole: whether a bin is about whole numbers.
         around: a value to have in range, such as the one that should be; all values are then, for
             those far from it matter most.
+        circle: for angles, what they are at most, to either side; the edges go all the way.
     """
     there = [each for each in series if len(each)]
     if not there:
         return np.array([0.0, 1.0])
     values = np.concatenate(there)
+    about = _about(min(len(each) for each in there))
+    if circle is not None:
+        n_bins = min(_AROUND, key=lambda n: abs(n - about))
+        return np.linspace(-circle, circle, n_bins + 1)
     if around is None:
         low, high = _bulk(values)
     else:
         low, high = min(float(values.min()), around), max(float(values.max()), around)
-    about = _about(min(len(each) for each in there))
     if whole:
         width, first = max(1, math.ceil((high - low + 1) / (2 * about))), math.floor(low)
         n_bins = math.floor((high - first) / width) + 1
@@ -83,10 +94,10 @@ def _bulk(values: Array) -> tuple[float, float]:
 
 
 def _round_step(width: float, size: float) -> float:
-    """The least of 1, 2, 2.5 and 5 times a power of ten that is at least `width`.
+    """The one of 1, 2, 2.5 and 5 times powers of ten that is nearest to `width`, by ratio.
 
-    Where there is hardly any width it is a thousandth of the values' size.
+    Where there is hardly any width it is about a thousandth of the values' size.
     """
     width = max(width, 1e-3 * size) or 1.0
     power = 10.0 ** math.floor(math.log10(width))
-    return next(power * step for step in _STEPS if power * step >= width * (1 - 1e-9))
+    return min((power * step for step in _STEPS), key=lambda step: abs(math.log(step / width)))

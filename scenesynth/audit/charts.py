@@ -6,6 +6,7 @@ own number, so that sets of different sizes compare. Draw inside `plots.style.dr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -22,6 +23,9 @@ from scenesynth.plots.text import drawable
 
 SIZE_INCHES: Final = (4.6, 2.75)
 LINE_COLOURS: Final = (INK, COLOURS[1], COLOURS[2], COLOURS[3], COLOURS[4], COLOURS[5])
+_TICKS: Final = (1, 2, 2.5, 3, 5, 6, 10)
+_LEGEND_CHARS: Final = 40
+_LEGEND_LINE: Final = 0.07
 DASHES: Final = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 
 
@@ -64,14 +68,14 @@ def histogram(
         shares, name = shares_of(each.values, edges), drawable(each.name)
         if n == 0:
             axes.stairs(
-                shares, edges, fill=True, color=each.colour or COLOURS[0], alpha=0.6, label=name
+                shares, edges, fill=True, color=each.colour or COLOURS[0], alpha=0.7, label=name
             )
         else:
             _outline(axes, edges, shares, each, n - 1, name)
     if mark is not None:
         axes.axvline(mark, color=QUIET, linewidth=1, linestyle=":")
     axes.set_xlim(edges[0], edges[-1])
-    axes.xaxis.set_major_locator(MaxNLocator(7, integer=whole))
+    axes.xaxis.set_major_locator(MaxNLocator(7, steps=_TICKS, integer=whole))
     return _ended(figure, axes)
 
 
@@ -97,20 +101,24 @@ def stacked(series: Sequence[Series], edges: Array, axis: str, counted: str) -> 
 
 
 def ranks(series: Sequence[Series], axis: str, counted: str) -> Figure:
-    """How often each thing is used, from the most used one on, a line for each series."""
+    """How often each thing is used, from the most used one on, a line for each series.
+
+    Args:
+        series: uses of each thing, one thing at least.
+    """
     figure, axes = _begun(axis, counted)
     for n, each in enumerate(series):
         uses = np.sort(each.values)[::-1]
-        if not len(uses):
-            continue
-        place = np.concatenate([[0.5], 0.5 + np.arange(1, len(uses) + 1)])
+        # Where the height changes is all there is to see, however many things there are.
+        steps = np.flatnonzero(np.diff(uses)) + 1
+        edges = np.concatenate([[0], steps, [len(uses)]]) + 0.5
         axes.stairs(
-            uses,
-            place,
+            uses[np.concatenate([[0], steps])],
+            edges,
+            baseline=None,
             color=each.colour or COLOURS[n % len(COLOURS)],
             linestyle=DASHES[n % len(DASHES)],
             linewidth=1.6,
-            baseline=None,
             label=drawable(each.name),
         )
     axes.set_ylim(bottom=0)
@@ -160,7 +168,7 @@ def _outline(axes: Axes, edges: Array, shares: Array, each: Series, place: int, 
 
 def _begun(x_label: str, y_label: str) -> tuple[Figure, Axes]:
     figure = new_figure(*SIZE_INCHES)
-    axes = figure.add_axes((0.125, 0.175, 0.85, 0.70))
+    axes = figure.add_axes((0.15, 0.175, 0.81, 0.70))
     axes.set_xlabel(drawable(x_label, 60), parse_math=False)
     axes.set_ylabel(drawable(y_label, 40), parse_math=False)
     axes.grid(axis="y", color=GRID)
@@ -170,20 +178,25 @@ def _begun(x_label: str, y_label: str) -> tuple[Figure, Axes]:
 
 
 def _ended(figure: Figure, axes: Axes) -> Figure:
-    """With a legend above the plot, where it covers nothing."""
+    """With a legend above the plot, where there is something to tell apart."""
     handles, names = axes.get_legend_handles_labels()
-    if names:
-        legend = axes.legend(
-            handles,
-            names,
-            loc="lower left",
-            bbox_to_anchor=(-0.02, 0.99),
-            ncols=min(len(names), 3),
-            frameon=False,
-            fontsize=8.5,
-            handlelength=1.8,
-            columnspacing=1.4,
-        )
-        for text in legend.get_texts():
-            text.set_parse_math(False)
+    if len(names) < 2:
+        return figure
+    columns = 3 if sum(map(len, names)) < _LEGEND_CHARS else 2
+    if more := math.ceil(len(names) / columns) - 1:
+        left, bottom, width, height = axes.get_position().bounds
+        axes.set_position((left, bottom, width, height - _LEGEND_LINE * more))
+    legend = axes.legend(
+        handles,
+        names,
+        loc="lower left",
+        bbox_to_anchor=(-0.02, 0.99),
+        ncols=columns,
+        frameon=False,
+        fontsize=8.5,
+        handlelength=1.8,
+        columnspacing=1.4,
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
     return figure

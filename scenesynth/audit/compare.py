@@ -180,11 +180,12 @@ def spread_of(values: Array) -> Spread:
 
 
 def spread_text(spread: Spread, unit: str, digits: int) -> str:
-    """Such as `0.34 s (0.21 to 0.48)`."""
+    """Such as `0.34 s (0.21 to 0.48)`; or `10.00 s`, if all are the same."""
     if spread.median is None:
         return "none"
     low, high = (number(value, "", digits) for value in (spread.low, spread.high))
-    return f"{number(spread.median, unit, digits)} ({low} to {high})"
+    median = number(spread.median, unit, digits)
+    return median if low == high else f"{median} ({low} to {high})"
 
 
 def overlap_text(each: Overlap) -> str:

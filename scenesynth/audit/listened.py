@@ -44,7 +44,7 @@ def heard_panels(named: Sequence[tuple[str, Audit]]) -> Iterator[Panel]:
         own = [(name, matching(table, "format", [found])) for name, table in signals]
         for title, column in ((f"Peak of {found} as heard", "peak"), (f"RMS of {found}", "rms")):
             series = [(name, _decibels(numbers(table, column))) for name, table in own]
-            yield _panel(title, series, "scenes", unit="dBFS", digits=1)
+            yield _panel(title, series, "recordings", unit="dBFS", digits=1)
     bearings = [(name, records_of(each.heard, "bearings")) for name, each in named]
     for found in sorted({found for _, table in bearings for found in texts(table, "format")}):
         own = [(name, matching(table, "format", [found])) for name, table in bearings]
@@ -81,7 +81,7 @@ def _against_again(again: Sequence[tuple[str, pa.Table]]) -> Iterator[Panel]:
         ("Stored against rendered again: T60", "decay_ratio", "", 1.0),
     ):
         series = [(name, numbers(table, column)) for name, table in again]
-        yield _panel(title, series, "scenes", unit=unit, mark=mark)
+        yield _panel(title, series, "recordings", unit=unit, mark=mark)
 
 
 def _panel(

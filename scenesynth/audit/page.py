@@ -10,6 +10,7 @@ from typing import Any, Final
 import yaml
 
 from scenesynth.audit import tallies
+from scenesynth.audit.actions import Action
 from scenesynth.audit.compare import (
     compare,
     overlap_text,
@@ -37,7 +38,7 @@ TONES: Final = {"failed": "bad", "noted": "warn", "passed": "good", "skipped": "
 
 
 def write_report(
-    path: Path, audit: Audit, other: Audit | None = None, actions: Sequence[Any] = ()
+    path: Path, audit: Audit, other: Audit | None = None, actions: Sequence[Action] = ()
 ) -> None:
     """Write the report of an audit as an HTML file.
 
@@ -58,7 +59,7 @@ def write_report(
         ) from error
 
 
-def report(audit: Audit, other: Audit | None = None, actions: Sequence[Any] = ()) -> str:
+def report(audit: Audit, other: Audit | None = None, actions: Sequence[Action] = ()) -> str:
     """The HTML of `write_report`."""
     with drawn_alike():
         plots = sections(audit, other)
@@ -69,7 +70,7 @@ def report(audit: Audit, other: Audit | None = None, actions: Sequence[Any] = ()
         other=other,
         actions=actions,
         comparison=compare(audit, other) if other else None,
-        checks=_sorted(audit.checks),
+        checks=anchored(audit.checks),
         counts={status: sum(c.status == status for c in audit.checks) for status in ORDER},
         symbols=SYMBOLS,
         tones=TONES,
@@ -102,9 +103,10 @@ def about(finding: Finding) -> list[tuple[str, str]]:
     return [pair for pair in named if pair[1]]
 
 
-def _sorted(checks: tuple[Check, ...]) -> list[Check]:
-    """Those that failed first."""
-    return sorted(checks, key=lambda check: ORDER.index(check.status))
+def anchored(checks: Sequence[Check]) -> list[tuple[str, Check]]:
+    """Checks, those that failed first, each with a name for links that no other has."""
+    ordered = sorted(checks, key=lambda check: ORDER.index(check.status))
+    return [(f"check-{n}-{check.name}", check) for n, check in enumerate(ordered, 1)]
 
 
 def _facts(audit: Audit) -> list[tuple[str, str]]:

@@ -54,6 +54,7 @@ def histogram_panel(
     unit: str,
     digits: int = 2,
     whole: bool = False,
+    circle: float | None = None,
     mark: float | None = None,
     more: Sequence[Series] = (),
     pile: bool = False,
@@ -72,7 +73,7 @@ def histogram_panel(
     if _one_value(there, digits):
         return Panel(title=title, note=f"{_told(there[0], unit, digits)} in all {counted}")
     around = 0.0 if pile else mark
-    edges = edges_of([each.values for each in there], whole=whole, around=around)
+    edges = edges_of([each.values for each in there], whole=whole, around=around, circle=circle)
     note = "; ".join(f"{each.name}: {_told(each, unit, digits)}" for each in there)
     if far := sum(beyond(each.values, edges) for each in there):
         note += f". Bins at the ends have {far} values from further out"
@@ -91,10 +92,7 @@ def histogram_panel(
 
 def _told(series: Series, unit: str, digits: int) -> str:
     """Median and range in words."""
-    spread = spread_of(series.values)
-    if spread.low == spread.high:
-        return number(spread.median, unit, digits)
-    return spread_text(spread, unit, digits)
+    return spread_text(spread_of(series.values), unit, digits)
 
 
 def _one_value(series: Sequence[Series], digits: int) -> bool:
@@ -168,15 +166,23 @@ def ratio_panel(
     """Where one set of directions has more or fewer than another, by their names."""
     if not (len(one[0]) and len(other[0])):
         return Panel(title=title, note="none")
-    cells = sphere.cells_for(min(len(one[0]), len(other[0])))
+    cells = sphere.compared_cells(one, other)
     apart = np.abs(sphere.chance_scores(cells, one, other)) > _FAR_APART
     note = (
-        f"Blue: {names[0]} has a larger share of its {len(one[0])} directions there; orange: "
-        f"{names[1]} of its {len(other[0])}. {int(apart.sum())} of {cells.n} equal areas are "
-        f"further apart than chance explains ({_FAR_APART:g} standard deviations)"
+        f"Blue: relatively more in {names[0]} ({len(one[0])} directions); orange: in {names[1]} "
+        f"({len(other[0])}). {int(apart.sum())} of {cells.n} equal areas are further apart than "
+        f"chance explains ({_FAR_APART:g} standard deviations, sd)"
     )
     figure = sphere.draw_ratio(one, other, names)
     return Panel(title=title, note=note, plot=to_svg(figure, title, note))
+
+
+def _uses(uses: Array) -> str:
+    """How often things are used, in words."""
+    if uses.max() == 1:
+        return f"{len(uses)}, each once"
+    mean = number(float(uses.mean()), "", 1)
+    return f"{len(uses)}, each {mean} times on average, {uses.max():.0f} times at most"
 
 
 def _sides(azimuth: Array, elevation: Array) -> dict[str, float]:
@@ -197,13 +203,9 @@ def ranks_panel(title: str, series: Sequence[Series], axis: str, counted: str) -
     """How often each of many things is used, from the most used one on."""
     if not series:
         return Panel(title=title, note="none")
-    note = "; ".join(
-        f"{each.name}: {len(each.values)}, each {number(float(each.values.mean()), '', 1)} times "
-        f"on average, {each.values.max():.0f} times at most"
-        for each in series
-    )
+    note = "; ".join(f"{each.name}: {_uses(each.values)}" for each in series)
     if max(each.values.max() for each in series) == 1:
-        return Panel(title=title, note=f"{note} (each of them once)")
+        return Panel(title=title, note=note)
     return Panel(
         title=title,
         note=note,

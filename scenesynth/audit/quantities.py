@@ -28,6 +28,7 @@ class Quantity:
         of: what has it.
         values: those of a table's rows, NaN for none. Shape: [rows] or [rows, bands].
         whole: whether all are whole numbers.
+        circle: of angles, what they are at most, to either side.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Quantity:
     of: Of
     values: Callable[[pa.Table], Array]
     whole: bool = False
+    circle: float | None = None
 
     @property
     def digits(self) -> int:
@@ -116,6 +118,17 @@ def _events(
     return Quantity(name=name, title=title, unit=unit, of=of, values=values)
 
 
+def _angle(name: str, circle: float) -> Quantity:
+    return Quantity(
+        name=f"{name}_deg",
+        title=f"{name.capitalize()} of targets",
+        unit="°",
+        of="targets",
+        values=_column(f"{name}_start_deg"),
+        circle=circle,
+    )
+
+
 T60_REQUESTED: Final = _scenes(
     "rt60_requested_s", "T60 requested, 500 Hz to 1 kHz", "s", _middle("rt60_requested_s")
 )
@@ -123,10 +136,8 @@ T60_MEASURED: Final = _scenes(
     "rt60_measured_s", "T60 measured, 500 Hz to 1 kHz", "s", _middle("rt60_measured_s")
 )
 T60_RATIO: Final = _scenes("rt60_ratio", "T60 measured / requested, all bands", "", _ratio_of_t60)
-AZIMUTH: Final = _events("azimuth_deg", "Azimuth of targets", "°", _column("azimuth_start_deg"))
-ELEVATION: Final = _events(
-    "elevation_deg", "Elevation of targets", "°", _column("elevation_start_deg")
-)
+AZIMUTH: Final = _angle("azimuth", 180.0)
+ELEVATION: Final = _angle("elevation", 90.0)
 
 ROOMS: Final = (
     T60_REQUESTED,

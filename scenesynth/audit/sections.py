@@ -107,6 +107,7 @@ def quantity_panel(quantity: Quantity, audit: Audit, other: Audit | None = None)
         unit=quantity.unit,
         digits=quantity.digits,
         whole=quantity.whole,
+        circle=quantity.circle,
         mark=_SHOULD_BE.get(quantity.name),
         more=more,
     )
@@ -160,7 +161,7 @@ def _maps(audit: Audit, other: Audit | None) -> Iterator[Panel]:
                 "Directions of targets against the recipe",
                 targets,
                 reference,
-                ("what was looked at", "the recipe"),
+                ("this dataset", "the recipe"),
             )
     else:
         theirs = directions_of(other.events, ["target"])

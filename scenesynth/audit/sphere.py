@@ -24,7 +24,9 @@ from scenesynth.plots.text import MINUS, number
 SIZE_INCHES: Final = (4.6, 2.9)
 A_CELL: Final = 8
 """Directions that a cell has on average: fewer, and chance is all that one sees."""
-FEWEST: Final = 32
+A_COMPARED_CELL: Final = 24
+"""Likewise where two sets are compared, whose chance adds up."""
+FEWEST: Final = 24
 MOST: Final = 300
 MOST_APART: Final = 5.0
 """Standard deviations of the strongest colour."""
@@ -50,18 +52,23 @@ class Cells:
         return sum(self.per_ring)
 
 
-def cells_for(n_directions: int) -> Cells:
+def cells_for(n_directions: int, a_cell: int = A_CELL) -> Cells:
     """About as many cells as so many directions can fill, as square as rings allow.
 
     A ring's height follows from its number of cells, so that areas are equal exactly.
     """
-    wanted = min(max(n_directions // A_CELL, FEWEST), MOST)
+    wanted = min(max(n_directions // a_cell, FEWEST), MOST)
     n_rings = max(round(math.sqrt(wanted * math.pi) / 2), 3)
     elevations = np.linspace(-math.pi / 2, math.pi / 2, n_rings + 1)
     shares = np.diff(np.sin(elevations)) / 2
     per_ring = tuple(max(round(wanted * share), 3) for share in shares)
     edges = 2 * np.concatenate([[0], np.cumsum(per_ring)]) / sum(per_ring) - 1
     return Cells(ring_edges=edges, per_ring=per_ring)
+
+
+def compared_cells(one: tuple[Array, Array], other: tuple[Array, Array]) -> Cells:
+    """Cells for the comparison of two sets of directions."""
+    return cells_for(min(len(one[0]), len(other[0])), A_COMPARED_CELL)
 
 
 def counts_in(cells: Cells, azimuth_deg: Array, elevation_deg: Array) -> Array:
@@ -118,14 +125,14 @@ def draw_ratio(
 
     The colours tell by how many standard deviations that chance alone gives, up to `MOST_APART`.
     """
-    cells = cells_for(min(len(one[0]), len(other[0])))
+    cells = compared_cells(one, other)
     score = chance_scores(cells, one, other)
     figure, axes = _begun()
     colours = [COLOURS[0] if value > 0 else COLOURS[1] for value in score]
     _fill(axes, cells, np.clip(np.abs(score) / MOST_APART, 0, 1), colours)
     steps = np.abs(np.linspace(-1, 1, 9))
     key = [COLOURS[1]] * 4 + [COLOURS[0]] * 5
-    texts = (f"more in {names[1]}", "alike", f"more in {names[0]}, {MOST_APART:g} sd")
+    texts = (f"{names[1]}, {MOST_APART:g} sd", "alike", f"{names[0]}, {MOST_APART:g} sd")
     _key(axes, steps, key, texts)
     return figure
 
@@ -160,6 +167,8 @@ def _outlines(cells: Cells) -> list[Array]:
 def _fill(axes: Axes, cells: Cells, strength: Array, colours: list[str]) -> None:
     """Cells in their colours, the stronger the less the paper shines through."""
     shown = np.flatnonzero(strength > 0.01)
+    if not len(shown):
+        return
     outlines = _outlines(cells)
     axes.add_collection(
         PolyCollection(
