@@ -163,10 +163,35 @@ def test_samples_are_rendered_again_and_compared(
     text = done(*command)
     assert (
         "rendered 2 scenes again, in the recorded environment: 2 with the same spec, 2 with the "
-        "same bytes, 2 within -80 dB"
+        "same bytes, 2 within -80 dB\n"
+        "verdict: reproduced exactly (2 of 2 byte-equal), in the recorded environment\n"
     ) in text
     monkeypatch.setattr("scenesynth.pipeline.recheck.cpu_level", lambda: "z80")
-    assert "2 scenes again, in another environment" in done(*command)
+    text = done(*command)
+    assert "2 scenes again, in another environment" in text
+    recorded = open_dataset(dataset).info.cpu
+    assert (
+        f"verdict: reproduced exactly (2 of 2 byte-equal), in another environment: cpu {recorded} "
+        f"recorded, z80 here\n"
+    ) in text
+    found = json.loads(done(*command, "--json"))
+    assert found["verdict"] == "exact"
+    assert found["counts"] == {
+        "scenes": 2,
+        "spec_equal": 2,
+        "bytes_equal": 2,
+        "within_tolerance": 2,
+    }
+    assert found["environment_differences"] == [
+        {"what": "cpu", "recorded": recorded, "here": "z80"}
+    ]
+    assert [item["bytes_equal"] for item in found["samples"]] == [True, True]
+
+
+def test_samples_need_the_clips_of_the_dataset(dataset: Path, clips: Path) -> None:
+    text = refused("verify", dataset, "--sample", 1, "--noise", clips / "noise")
+    assert "--sample: corpus sources holds other clips (digest " in text
+    assert "Give --sources PATH as in the `scenesynth render` command of this dataset" in text
 
 
 def test_samples_that_are_not_what_they_say_are_findings(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import pytest
 from store_helpers import FOA, MONO, make_dataset, make_info, tree_bytes, write_shard
 
 from scenesynth.errors import StoreError
+from scenesynth.pipeline.environment import cpu_level, package_versions
+from scenesynth.pipeline.recheck import Rechecked, environment_differences, findings_of, verdict_of
+from scenesynth.scene.spec import RENDER_VERSION
 from scenesynth.store.commit import Commit, FileRecord, put_commit, read_commit, record_of
 from scenesynth.store.layout import commit_key
 from scenesynth.store.manifest import finalize
@@ -221,3 +225,55 @@ def test_damaged_lists_of_excluded_scenes_are_found(root: Path) -> None:
     (root / "exclude").mkdir()
     (root / "exclude/0.json").write_text("{}")
     assert "exclude" in told(verify(root))
+
+
+HERE = {"cpu": cpu_level(), "packages": package_versions(), "render": RENDER_VERSION}
+EXACT = Rechecked(scene="a", spec_equal=True, bytes_equal=True, worst_db=-math.inf)
+NEAR = Rechecked(scene="b", spec_equal=True, worst_db=-110.0)
+FAR = Rechecked(scene="c", spec_equal=True, worst_db=-40.0)
+OTHER_SPEC = Rechecked(scene="d", spec_equal=False, bytes_equal=True, worst_db=-math.inf)
+UNRENDERED = Rechecked(scene="e", spec_equal=True, why="no clip")
+
+
+@pytest.mark.parametrize(
+    ("scenes", "here", "elsewhere"),
+    [
+        ([EXACT, EXACT], "exact", "exact"),
+        ([EXACT, NEAR], "not_reproduced", "within_tolerance"),
+        ([EXACT, FAR], "not_reproduced", "not_reproduced"),
+        ([EXACT, OTHER_SPEC], "not_reproduced", "not_reproduced"),
+        ([EXACT, UNRENDERED], "not_reproduced", "not_reproduced"),
+    ],
+)
+def test_bytes_count_in_the_recorded_environment_and_the_tolerance_elsewhere(
+    scenes: list[Rechecked], here: str, elsewhere: str
+) -> None:
+    same, other = make_info(**HERE), make_info(**{**HERE, "cpu": "z80"})
+    assert verdict_of(scenes, same).outcome == here
+    assert verdict_of(scenes, other).outcome == elsewhere
+    for info in (same, other):
+        reproduced = verdict_of(scenes, info).outcome != "not_reproduced"
+        assert reproduced == (findings_of(scenes, info) == [])
+
+
+def test_a_verdict_names_what_differs() -> None:
+    packages = {**package_versions(), "numpy": "1.0"}
+    info = make_info(**{**HERE, "packages": packages, "render": "0.1"})
+    numpy = package_versions()["numpy"]
+    assert verdict_of([EXACT, NEAR], info).text == (
+        "reproduced within -80 dB (1 of 2 byte-equal, 2 of 2 within -80 dB), in another "
+        f"environment: renderer 0.1 recorded, {RENDER_VERSION} here; numpy 1.0 recorded, {numpy} "
+        "here"
+    )
+    assert verdict_of([FAR, NEAR], make_info(**HERE), {"noise": "is not given"}).text == (
+        "not reproduced: 1 of 2 scenes differ in their audio, 1 of 2 scenes have other bytes than "
+        "their specs give (0 of 2 byte-equal, 1 of 2 within -80 dB), in the recorded environment; "
+        "corpus noise is not given"
+    )
+
+
+def test_scenes_that_were_copied_bring_their_environment_along() -> None:
+    copied = {"backend": "cpu", "cpu": "z80", "packages": dict(package_versions())}
+    info = make_info(**HERE, came_from={"environment": copied})
+    (difference,) = environment_differences(info)
+    assert str(difference) == f"cpu of copied scenes z80 recorded, {cpu_level()} here"

@@ -18,6 +18,7 @@ from typing import Final
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
+from scipy.stats import theilslopes
 
 EDGES_S: Final = (0.0, 0.01, 0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.4, 0.55, 0.7, 0.9, 1.2, 1.6, 2.2)
 """Stretches of a response after its direct sound."""
@@ -62,9 +63,8 @@ def decay_ratio(
     if np.sum(clear) < LEAST_STRETCHES:
         return None
     times = np.array(centres_s)[there[:n_stretches]][clear]
-    weight = own[clear] / sure[clear]
-    # Stretches that are explained all but wholly should not outweigh all others.
-    slope = np.polyfit(times, np.log(own[clear]), 1, w=np.minimum(weight, 10 * weight.min()))[0]
+    # The median of the slopes between any two: single reflections may be off by more than noise.
+    slope = theilslopes(np.log(own[clear]), times)[0]
     inverse = 1 / t60_s - float(slope) / math.log(1000)
     return 1 / (inverse * t60_s) if inverse > 0 else None
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -99,32 +99,28 @@ def explained(audio: Signal, parts: Parts, item: Format, sample_rate: int) -> Ex
     lag = _lag(audio, parts.mixture)
     parts = _delayed(parts, lag)
     order, signs, faults = _channels(audio, parts.mixture, item)
-    parts = Parts(
-        near=_ordered(parts.near, order, signs),
-        late=_ordered(parts.late, order, signs),
-        noise=_ordered(parts.noise, order, signs),
-        decay=parts.decay,
-    )
+    parts = _ordered(parts, order, signs)
     alive = np.flatnonzero(signs)
     if lag:
         late = "late" if lag > 0 else "early"
         faults.append(Fault("levels", f"starts {abs(lag) / sample_rate * 1e3:.2f} ms too {late}"))
-    gains, residual_db, own_db = _gains(audio[alive], parts, alive)
+    gains, residual_db = _gains(audio[alive], parts, alive)
+    ratio = _decay(audio, parts, signs, order, gains, residual_db)
+    if (ratio is None or abs(ratio - 1) < DECAY_OFF) and residual_db > SAME_DB:
+        right, levels_db = _channel_levels(audio, parts, alive, item)
+        if (named := _uneven(right, levels_db, item)) is not None:
+            faults.append(named)
+            parts = _ordered(parts, range(len(audio)), 10 ** (levels_db / 20))
+            gains, residual_db = _gains(audio[alive], parts, alive)
     found = Explained(
         lag_samples=lag,
         gain_db=gains[0],
         late_db=_less(gains[1], gains[0]),
         noise_db=_less(gains[2], gains[0]),
         residual_db=residual_db,
-        decay_ratio=_decay(audio, parts, order, signs, gains, residual_db),
+        decay_ratio=ratio,
     )
-    faults += _level_faults(found)
-    if found.decay_ratio is None and residual_db > SAME_DB:
-        faults += _channel_levels(own_db, [item.channel_names[c] for c in alive])
-    return Explained(
-        faults=tuple(faults),
-        **{name: getattr(found, name) for name in Explained.__slots__ if name != "faults"},
-    )
+    return replace(found, faults=(*faults, *_level_faults(found)))
 
 
 def _less(one: float | None, other: float | None) -> float | None:
@@ -139,7 +135,8 @@ def _lag(audio: Signal, expected: Signal) -> int:
     n_samples = audio.shape[1]
     n_fft = scipy.fft.next_fast_len(2 * n_samples, real=True)
     some = slice(0, 4)
-    heard, wanted = (scipy.fft.rfft(signal[some], n_fft) for signal in (audio, expected))
+    # Without their magnitudes (PHAT), so that low sounds do not match themselves a little later.
+    heard, wanted = (_phases(scipy.fft.rfft(signal[some], n_fft)) for signal in (audio, expected))
     match = np.zeros(n_fft)
     for spectrum in wanted:
         match += np.sum(scipy.fft.irfft(heard * spectrum.conj(), n_fft) ** 2, axis=0)
@@ -147,6 +144,10 @@ def _lag(audio: Signal, expected: Signal) -> int:
     if match[at] < 2 * match[0]:
         return 0
     return at if at < n_fft // 2 else at - n_fft
+
+
+def _phases(spectra: NDArray[np.complexfloating]) -> NDArray[np.complexfloating]:
+    return np.asarray(spectra / np.maximum(np.abs(spectra), np.finfo(np.float32).tiny))
 
 
 def _delayed(parts: Parts, lag: int) -> Parts:
@@ -228,43 +229,80 @@ def _turned(order: Sequence[int], signs: NDArray[np.float32], item: Format) -> s
     return ""
 
 
-def _ordered(signal: Signal, order: Sequence[int], signs: NDArray[np.float32]) -> Signal:
-    return np.asarray(signal[list(order)] * signs[:, None])
+def _ordered(parts: Parts, order: Sequence[int], gains: NDArray[np.floating]) -> Parts:
+    """Channels in another order, each at a gain."""
+
+    def moved(signal: Signal) -> Signal:
+        return np.asarray(signal[list(order)] * gains[:, None].astype(np.float32))
+
+    return Parts(
+        near=moved(parts.near), late=moved(parts.late), noise=moved(parts.noise), decay=parts.decay
+    )
 
 
 def _gains(
     audio: Signal, parts: Parts, alive: NDArray[np.intp]
-) -> tuple[list[float | None], float, list[float]]:
-    """Gains in dB of near, late and noise over all channels, what is left, and each channel's own.
+) -> tuple[list[float | None], float]:
+    """Gains in dB of near, late and noise over some channels, and what is left.
 
     Args:
         audio: of the channels that are `alive`. Shape: [channels, samples].
     """
-    rows = [
-        part[alive].ravel().astype(np.float64) for part in (parts.near, parts.late, parts.noise)
-    ]
+    every = (parts.near, parts.late, parts.noise)
+    rows = [part[alive].ravel().astype(np.float64) for part in every]
     target = audio.ravel().astype(np.float64)
     there = [n for n, row in enumerate(rows) if row.any()]
     gains: list[float | None] = [None, None, None]
     if not there:
-        return gains, math.inf, []
+        return gains, math.inf
     basis = np.stack([rows[n] for n in there])
     found = np.linalg.lstsq(basis @ basis.T, basis @ target, rcond=None)[0]
     for n, gain in zip(there, found, strict=True):
-        gains[n] = 20 * math.log10(gain) if gain > 1e-6 else -120.0
-    fit = (found @ basis).reshape(audio.shape)
-    left = float(np.sum((target - fit.ravel()) ** 2))
-    energy = np.maximum(np.sum(fit**2, axis=1), 1e-30)
-    own = np.sum(fit * audio, axis=1) / energy
-    own_db = [20 * math.log10(max(float(g), 1e-6)) for g in own]
-    return gains, 10 * math.log10(max(left, 1e-30) / float(target @ target)), own_db
+        gains[n] = _db(gain)
+    left = float(np.sum((target - found @ basis) ** 2))
+    return gains, 10 * math.log10(max(left, 1e-30) / float(target @ target))
+
+
+def _db(gain: float) -> float:
+    return 20 * math.log10(gain) if gain > 1e-6 else -120.0
+
+
+def _channel_levels(
+    audio: Signal, parts: Parts, alive: NDArray[np.intp], item: Format
+) -> tuple[int, NDArray[np.float64]]:
+    """A channel that is taken to be right, and the gains of all in relation to it, in dB.
+
+    That is W of Ambisonics, and else one that most others agree with. Gains are those of direct and
+    early sound.
+    """
+    levels_db = np.full(len(audio), np.nan)
+    for c in alive:
+        gains, left_db = _gains(audio[[c]], parts, np.array([c]))
+        levels_db[c] = gains[0] if gains[0] is not None and left_db < EXPLAINED_DB else np.nan
+    if not np.isfinite(levels_db).any():
+        return 0, np.zeros(len(audio))
+    agreed = np.sum(np.abs(levels_db[:, None] - levels_db) < LATE_DB, axis=1)
+    right = int(np.argmax(agreed))
+    if item.kind == "ambisonics" and np.isfinite(levels_db[0]):
+        right = 0
+    return right, np.nan_to_num(levels_db - levels_db[right])
+
+
+def _uneven(right: int, levels_db: NDArray[np.float64], item: Format) -> Fault | None:
+    """Channels that are louder or quieter than they should be beside another."""
+    names = item.channel_names
+    off = [c for c in range(len(levels_db)) if abs(levels_db[c]) >= LATE_DB]
+    if not off:
+        return None
+    told = [f"{names[c]} is {_off(levels_db[c])} it should be" for c in off]
+    return Fault("channels", f"beside {names[right]}, {'; '.join(told)}")
 
 
 def _decay(
     audio: Signal,
     parts: Parts,
-    order: Sequence[int],
     signs: NDArray[np.float32],
+    order: Sequence[int],
     gains: Sequence[float | None],
     residual_db: float,
 ) -> float | None:
@@ -297,17 +335,6 @@ def _level_faults(found: Explained) -> list[Fault]:
 
 def _off(level_db: float) -> str:
     return f"{abs(level_db):.1f} dB {'louder' if level_db > 0 else 'quieter'} than"
-
-
-def _channel_levels(own_db: Sequence[float], names: Sequence[str]) -> list[Fault]:
-    if len(own_db) < 2:
-        return []
-    middle = float(np.median(own_db))
-    return [
-        Fault("channels", f"channel {name} is {_off(level - middle)} it should be")
-        for name, level in zip(names, own_db, strict=True)
-        if abs(level - middle) >= LATE_DB
-    ]
 
 
 def as_row(found: Explained) -> Mapping[str, object]:

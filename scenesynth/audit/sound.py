@@ -36,8 +36,9 @@ from scenesynth.store.schema import Scene
 RERENDER: Final = 64
 """Scenes that are rendered again unless something else is asked for."""
 
-STEERED: Final = 128
-"""Scenes whose directions are estimated from ears or microphones, which takes longer."""
+STEERED: Final = 256
+"""Scenes whose directions are estimated from ears or microphones, unless all are rendered again: a
+scene takes twice as long as from Ambisonics, and each head a second to begin with."""
 
 BLOCK: Final = 8
 """Neighbouring scenes that a process listens to at a time: they share a shard's tables."""
@@ -84,7 +85,7 @@ def listen(
     """
     numbers = sorted(dict.fromkeys(map(int, numbers)))
     again, why = _chosen(dataset, numbers, corpora, rerender)
-    steered = frozenset(_evenly(numbers, STEERED))
+    steered = frozenset(_evenly(numbers, len(numbers) if rerender is None else STEERED))
     blocks = [numbers[n : n + BLOCK] for n in range(0, len(numbers), BLOCK)]
     tasks: list[_Task] = [
         (block, again.intersection(block), steered.intersection(block), why) for block in blocks

@@ -97,8 +97,10 @@ def verify(
 
     root = address_of(uri)
     found = look(root, deep=deep)
-    rechecked = [] if sample is None else _sample(root, found, sample, seed, sources, noise)
-    told = _told(root, rechecked) if rechecked else {}
+    rechecked: list[Rechecked] = []
+    told: dict[str, Any] = {}
+    if sample is not None:
+        rechecked, told = _sample(root, found, sample, seed, sources, noise)
     bad = told.get("sample_findings", [])
     if as_json:
         click.echo(json.dumps(_plain(found, rechecked) | told))
@@ -116,12 +118,13 @@ def _sample(
     seed: int,
     sources: Sequence[str],
     noise: Sequence[str],
-) -> list[Rechecked]:
+) -> tuple[list[Rechecked], dict[str, Any]]:
+    """Scenes rendered again, and what they come to; nothing where there are findings before."""
     if found.findings:
         tell("not rendering samples: see to the findings first")
-        return []
+        return [], {}
     from scenesynth.corpus.corpora import Corpora
-    from scenesynth.pipeline.recheck import recheck
+    from scenesynth.pipeline.recheck import other_clips, recheck
     from scenesynth.render.compile import ensure_compiled
     from scenesynth.store.reader import open_dataset
 
@@ -130,7 +133,8 @@ def _sample(
         corpora = Corpora.open(sources, noise, progress=progress)
     _check_clips(dataset.info, corpora, sources, noise)
     ensure_compiled(tell)
-    return list(recheck(dataset, corpora, count, seed=seed))
+    rechecked = list(recheck(dataset, corpora, count, seed=seed))
+    return rechecked, _told(dataset.info, rechecked, other_clips(dataset.info, corpora))
 
 
 def _check_clips(
@@ -148,22 +152,25 @@ def _check_clips(
     }
     if not_given:
         wanted = "; ".join(f"corpus {name} {why}" for name, why in not_given.items())
-        options = [f"--{'noise' if name == 'noise' else 'sources'}" for name in not_given]
+        options = [
+            f"--{name} PATH" if name in ("sources", "noise") else f"--sources {name}=PATH"
+            for name in not_given
+        ]
         raise ConfigError(
-            f"--sample: {wanted}. Give {' and '.join(dict.fromkeys(options))} as in the "
+            f"--sample: {wanted}. Give {' and '.join(options)} as in the "
             f"`scenesynth render` command of this dataset"
         )
 
 
-def _told(root: Address, rechecked: Sequence[Rechecked]) -> dict[str, Any]:
+def _told(
+    info: DatasetInfo, rechecked: Sequence[Rechecked], clips: Mapping[str, str]
+) -> dict[str, Any]:
     """Verdict on scenes that were rendered again, what it rests on, and each finding."""
     from dataclasses import asdict
 
     from scenesynth.pipeline.recheck import environment_differences, findings_of, verdict_of
-    from scenesynth.store.layout import read_info
 
-    info = read_info(root)
-    verdict = verdict_of(rechecked, info)
+    verdict = verdict_of(rechecked, info, clips)
     return {
         "verdict": verdict.outcome,
         "verdict_text": verdict.text,
@@ -173,6 +180,7 @@ def _told(root: Address, rechecked: Sequence[Rechecked]) -> dict[str, Any]:
             "bytes_equal": sum(item.bytes_equal for item in rechecked),
             "within_tolerance": sum(item.within_tolerance for item in rechecked),
         },
+        "other_clips": dict(clips),
         "environment_differences": [asdict(item) for item in environment_differences(info)],
         "sample_findings": findings_of(rechecked, info),
     }

@@ -47,6 +47,7 @@ class Estimate:
         estimated_deg: azimuth and elevation of the same kind, from the audio.
         error_deg: great-circle angle between the last two.
         confidence: 1 where all onsets agree, 0 in a diffuse field.
+        alone: whether it is from onsets during which no other emitter sounds.
         doubt: why the estimate may be off ("" where nothing speaks against it).
     """
 
@@ -56,6 +57,7 @@ class Estimate:
     estimated_deg: tuple[float, float]
     error_deg: float
     confidence: float
+    alone: bool = True
     doubt: str
 
 
@@ -140,6 +142,7 @@ def _estimate(
         estimated_deg=_pair(seen),
         error_deg=great_circle_deg(tuple(told), tuple(seen)),
         confidence=confidence,
+        alone=mask is not first,
         doubt=_doubt(events[n], mask is first, confidence),
     )
 

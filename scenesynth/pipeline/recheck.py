@@ -11,7 +11,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from types import MappingProxyType
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -214,8 +215,16 @@ def findings_of(rechecked: Sequence[Rechecked], info: DatasetInfo) -> list[str]:
     return lines
 
 
-def verdict_of(rechecked: Sequence[Rechecked], info: DatasetInfo) -> Verdict:
-    """One sentence that another lab can rely on."""
+def verdict_of(
+    rechecked: Sequence[Rechecked],
+    info: DatasetInfo,
+    clips: Mapping[str, str] = MappingProxyType({}),
+) -> Verdict:
+    """One sentence that another lab can rely on.
+
+    Args:
+        clips: from `other_clips`.
+    """
     differ = environment_differences(info)
     n = len(rechecked)
     n_exact = sum(item.bytes_equal for item in rechecked)
@@ -225,6 +234,7 @@ def verdict_of(rechecked: Sequence[Rechecked], info: DatasetInfo) -> Verdict:
         if differ
         else ("in the recorded environment")
     )
+    where += "".join(f"; corpus {name} {why}" for name, why in clips.items())
     counts = f"{n_exact} of {n} byte-equal, {n_within} of {n} within {TOLERANCE_DB:.0f} dB"
     wrong = _wrong(rechecked, exact=not differ)
     if wrong:
@@ -241,7 +251,7 @@ def verdict_of(rechecked: Sequence[Rechecked], info: DatasetInfo) -> Verdict:
 
 def _wrong(rechecked: Sequence[Rechecked], *, exact: bool) -> str:
     n = len(rechecked)
-    kinds: Final = (
+    kinds = (
         ("cannot be rendered", [item for item in rechecked if item.why]),
         (
             "differ in their audio",
