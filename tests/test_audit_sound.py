@@ -24,9 +24,12 @@ from pipeline_helpers import RATE, RECIPE, make_recipe, plan_of
 from scipy.signal import ShortTimeFFT, fftconvolve
 from scipy.signal.windows import hann
 
-from scenesynth.audit.bearings import hypotheses, votes_of
+from scenesynth.audit.bearings import votes_of
 from scenesynth.audit.decay import decay_ratio
+from scenesynth.audit.diagnosis import diagnosed, faults_of, rendering_checks
 from scenesynth.audit.explain import Explained, Parts, explained
+from scenesynth.audit.hypotheses import hypotheses
+from scenesynth.audit.signals import signal_checks, signal_of
 from scenesynth.audit.sound import HEARD, index_of, listen, sound_checks
 from scenesynth.corpus.corpora import Corpora
 from scenesynth.localization.directions import to_angles, to_vectors
@@ -196,6 +199,22 @@ def test_stems_that_are_not_those_of_the_audio(tmp_path: Path, corpora: Corpora)
     told = " ".join(finding.what for finding in checks["stems"].findings)
     assert "noise is 3.0 dB quieter" in told
     assert "its stems have an SNR of" in told
+
+
+def test_samples_that_are_not_finite_are_counted_and_nothing_else_is_said(
+    clean: Path, corpora: Corpora
+) -> None:
+    dataset = open_dataset(clean)
+    scene = heard_as(lambda audio: np.where(np.arange(audio.shape[1]) < 5, np.nan, audio))(
+        dataset[0]
+    )
+    row = {"why": "", "scene": scene.id, "index": 0, "shard": 0, "stems": None, "bearings": []}
+    row |= {"signals": [signal_of(scene.audio, FOA, scene.row)]}
+    row |= diagnosed(scene, corpora, dataset.info)
+    faults = faults_of([row])
+    checks = [*signal_checks([row], 1), *rendering_checks([row], 1, faults, frozenset([0]))]
+    assert failed({check.name: check for check in checks}) == ["samples"]
+    assert "foa has 20 samples that are not finite" in checks[4].findings[0].what
 
 
 def test_a_damaged_shard_has_rows_that_say_why(tmp_path: Path, clean: Path) -> None:

@@ -32,6 +32,9 @@ from scenesynth.spatial.formats import Format
 from scenesynth.store.layout import DatasetInfo
 from scenesynth.store.schema import Scene
 
+NOT_CHOSEN: Final = "not chosen"
+"""Why a scene was not rendered again, where others were."""
+
 KINDS: Final = ("direct", "early", "late", "noise", "dry")
 
 LABEL_DEG: Final = 1.0
@@ -72,7 +75,7 @@ def diagnosed(stored: Scene, corpora: Corpora, info: DatasetInfo) -> dict[str, A
         fresh = render_again(stored, corpora, info)
         formats = [format_of(item) for item in info.formats]
         off_db = {
-            item.name: difference_db(
+            item.name: _difference_db(
                 fresh.audio_by_format[item.name], stored.audio_by_format[item.name], info
             )
             for item in formats
@@ -84,6 +87,13 @@ def diagnosed(stored: Scene, corpora: Corpora, info: DatasetInfo) -> dict[str, A
     rows = [_row(stored, fresh, item, formats, off_db[item.name]) for item in formats]
     rows[0]["faults"] += [_plain(fault) for fault in _label_faults(stored, fresh)]
     return {"rerendered": rows, "not_rerendered": ""}
+
+
+def _difference_db(fresh: Signal, stored: Signal, info: DatasetInfo) -> float:
+    """As `difference_db`; infinite of another shape, or of what is not finite."""
+    if fresh.shape != stored.shape or not np.isfinite(stored).all():
+        return math.inf
+    return difference_db(fresh, stored, info)
 
 
 def _plain(fault: Fault) -> dict[str, str]:
@@ -235,7 +245,9 @@ def _check(
     findings: Sequence[Finding],
 ) -> Check:
     if not again:
-        why = next((r["not_rerendered"] for r in rows if r["not_rerendered"]), "no scene was read")
+        reasons = [row["not_rerendered"] for row in rows if row["not_rerendered"]]
+        # That a scene was not chosen is no reason while there is another.
+        why = min(reasons, key=NOT_CHOSEN.__eq__, default="no scene was read")
         return Check(name=name, title=_QUESTIONS[name], status="skipped", summary=why, of=of)
     n_bad = len({finding.index for finding in findings})
     failed = [row for row in rows if row["not_rerendered"].startswith("cannot be rendered")]

@@ -17,7 +17,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from scenesynth.audit.bearings import hypotheses
+from scenesynth.audit.hypotheses import hypotheses
 from scenesynth.spatial.formats import Format
 
 SAME_DB: Final = -60.0

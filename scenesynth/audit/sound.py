@@ -17,12 +17,18 @@ from typing import Any, Final
 import pyarrow as pa
 
 from scenesynth.audit.bearings import BEARING, ambisonic_check, bearing_of, direction_check
-from scenesynth.audit.diagnosis import RERENDERED, diagnosed, faults_of, rendering_checks
+from scenesynth.audit.diagnosis import (
+    NOT_CHOSEN,
+    RERENDERED,
+    diagnosed,
+    faults_of,
+    rendering_checks,
+)
 from scenesynth.audit.records import Check
 from scenesynth.audit.signals import SIGNAL, signal_checks, signal_of
 from scenesynth.audit.stems import STEMS, stem_check, stems_of
 from scenesynth.corpus.corpora import Corpora
-from scenesynth.errors import StoreError
+from scenesynth.errors import ConfigError, StoreError
 from scenesynth.localization.agreement import event_estimates, scene_directions
 from scenesynth.localization.reach import reach_of
 from scenesynth.pipeline.formats import format_of
@@ -58,8 +64,8 @@ HEARD: Final = pa.schema(
     ]
 )
 """A row for each scene: `number` is its place in the dataset, `index` the column of that name.
-`why` is "" but for what could not be read. `rerendered` is null where the scene was not chosen for
-it, or for the reason `not_rerendered`."""
+`why` is "" but for what could not be read (a damaged shard or spec). `rerendered` is null where the
+scene was not chosen for it, or for the reason `not_rerendered`."""
 
 OnProgress = Callable[[int, int], None]
 
@@ -189,7 +195,7 @@ def _heard(dataset: Dataset, corpora: Corpora | None, task: _Task) -> list[dict[
             "shard": index // dataset.info.shard_scenes,
             "scene": "",
             "why": "",
-            "not_rerendered": "" if number in again else why_not or "not chosen",
+            "not_rerendered": "" if number in again else why_not or NOT_CHOSEN,
         }
         try:
             scene = dataset[number]
@@ -197,7 +203,7 @@ def _heard(dataset: Dataset, corpora: Corpora | None, task: _Task) -> list[dict[
             if number in again:
                 assert corpora is not None
                 row |= diagnosed(scene, corpora, dataset.info)
-        except (StoreError, OSError) as error:
+        except (StoreError, ConfigError, OSError) as error:
             row["why"] = str(error)
         rows.append(row)
     return rows
@@ -205,13 +211,14 @@ def _heard(dataset: Dataset, corpora: Corpora | None, task: _Task) -> list[dict[
 
 def _told(dataset: Dataset, scene: Scene, number: int, *, steered: bool) -> dict[str, Any]:
     formats = _formats(dataset)
+    signals = [
+        signal_of(audio, formats[name], scene.row) for name, audio in scene.audio_by_format.items()
+    ]
+    finite = not any(signal["not_finite"] for signal in signals)
     return {
         "scene": scene.id,
-        "signals": [
-            signal_of(audio, formats[name], scene.row)
-            for name, audio in scene.audio_by_format.items()
-        ],
-        "bearings": _bearings(scene, formats, steered=steered),
+        "signals": signals,
+        "bearings": _bearings(scene, formats, steered=steered) if finite else [],
         "stems": stems_of(dataset, scene, number),
     }
 
