@@ -41,7 +41,7 @@ _ANGLE_DEG, _DISTANCE_M, _TIME_S = 0.1, 0.005, 1e-4
 
 _OF_LABELS: Final = frozenset(
     (*PLACES, "trajectory", "direct_delay_s", *(name for name in OF_CLIPS if "_s" in name))
-) | {"frame_start", "frame_stop", "labels"}
+) | {*("frame_start", "frame_stop", "wet_offset_s", "heard", "labels", "class_ids")}
 MOST_DIRECTIONS: Final = 10_000
 """Wrong directions from which a mistake is told."""
 
@@ -125,7 +125,7 @@ class Compared:
         if not wrong:
             return
         self.off[row["index"]] = wrong
-        self.wrong_columns.update(list(wrong))
+        self.wrong_columns.update([*wrong])
         self.specs.append(
             Finding(what=_told(wrong, "its spec"), scene=str(row["id"]), index=row["index"])
         )

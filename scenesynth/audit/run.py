@@ -47,8 +47,8 @@ from scenesynth.store.reader import Dataset
 from scenesynth.store.verify import Verified, verify
 
 SAMPLE: Final = 512
-TABLE_SHARDS: Final = 4096
-"""Shards of which a few columns are read where not all are."""
+TABLE_SHARDS: Final = 2048
+"""Shards of which a few columns are read where not all are: a quarter of a minute."""
 
 
 @dataclass(slots=True)
