@@ -574,6 +574,12 @@ def test_a_class_that_is_rare_may_be_missing_by_chance() -> None:
     assert class_check(columns_of(heads, labels), ["x", "y"], 120).status == "failed"
 
 
+@pytest.mark.parametrize(("found", "expected"), [(1, 1), (1, 2), (3, 1), (3, 3), (1, 500), (4, 4)])
+def test_a_handful_of_values_tells_nothing_about_a_distribution(found: int, expected: int) -> None:
+    p, _ = compare(np.zeros(found), np.ones(expected))
+    assert p > 1e-3
+
+
 def test_draws_of_one_distribution_are_not_told_apart_and_others_are() -> None:
     random = np.random.default_rng(0)
     one, same = random.uniform(0, 1, (2, 500))

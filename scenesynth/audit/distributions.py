@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from scenesynth.audit.anew import Source, differing
+from scenesynth.audit.distances import chance_of, ks_distance
 from scenesynth.audit.findings import counted, some
 from scenesynth.audit.records import Check, Finding, Status
 from scenesynth.errors import ConfigError, ContentError
@@ -182,9 +183,9 @@ def compare(found: Values, expected: Values) -> tuple[float, str]:
     table = [[len(here), len(found) - len(here)], [len(there), len(expected) - len(there)]]
     p_absent = float(stats.fisher_exact(table)[1])
     p = (
-        1.0
-        if not (len(here) and len(there))
-        else float(stats.ks_2samp(here, there, method="asymp").pvalue)
+        chance_of(ks_distance(here, there), len(here), len(there))
+        if len(here) and len(there)
+        else 1.0
     )
     if p_absent < p:
         shares = (len(here) / max(len(found), 1), len(there) / max(len(expected), 1))
