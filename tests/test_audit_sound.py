@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -247,6 +248,24 @@ def test_processes_hear_what_one_hears(clean: Path, corpora: Corpora) -> None:
     )
     assert two == one
     assert done == [(8, 16), (16, 16)]
+
+
+class Fatal:
+    """Ends the process that it is unpickled in."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os._exit, (9,)
+
+    def __call__(self, *given: object) -> None:
+        """Never comes to it."""
+
+
+def test_a_process_that_is_killed_is_told_in_one_line(
+    clean: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scenesynth.audit.sound._begin", Fatal())
+    with pytest.raises(ChildProcessError, match=r"killed, .* fewer --workers than 2"):
+        listen(open_dataset(clean), range(16), processes=2)
 
 
 @pytest.mark.parametrize("name", ["foa", "mic"])

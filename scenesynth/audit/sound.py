@@ -8,10 +8,16 @@ clips are at hand, and what is different about the stored ones is named (`diagno
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
+import threading
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from itertools import accumulate
+from multiprocessing.synchronize import Event
 from typing import Any, Final
 
 import pyarrow as pa
@@ -88,6 +94,9 @@ def listen(
             script that asks for several guards its main module.
         rerender: how many of the scenes to render again, evenly over them; None for all.
         on_progress: called with scenes done and their number.
+
+    Raises:
+        ChildProcessError: one that listens was killed.
     """
     numbers = sorted(dict.fromkeys(map(int, numbers)))
     again, why = _chosen(dataset, numbers, corpora, rerender)
@@ -166,28 +175,65 @@ def _made(
             yield _heard(dataset, corpora, task)
         return
     context = multiprocessing.get_context("forkserver")
-    with ProcessPoolExecutor(
-        min(processes, len(tasks)), context, _begin, (dataset, corpora)
-    ) as pool:
-        yield from pool.map(_go_on, tasks)
+    stop = context.Event()
+    count = min(processes, len(tasks))
+    with ProcessPoolExecutor(count, context, _begin, (dataset, corpora, stop)) as pool:
+        try:
+            with _without_interrupts():
+                found = pool.map(_go_on, tasks)
+            yield from found
+        except BrokenProcessPool:
+            raise ChildProcessError(
+                f"{dataset.place}: a process that listens was killed, perhaps for want of memory; "
+                f"audit it with fewer --workers than {count}"
+            ) from None
+        finally:
+            stop.set()
 
 
-_AT_HAND: list[tuple[Dataset, Corpora | None]] = []
-"""What a process of a pool listens to."""
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Processes that are begun herein never see Ctrl-C, which is for this one; here it waits."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _begin(dataset: Dataset, corpora: Corpora | None) -> None:
-    _AT_HAND.append((dataset, corpora))
+_AT_HAND: list[tuple[Dataset, Corpora | None, Event]] = []
+"""What a process of a pool listens to, and what tells it to end early."""
+
+
+def _begin(dataset: Dataset, corpora: Corpora | None, stop: Event) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _AT_HAND.append((dataset, corpora, stop))
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that began it has ended without saying so."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _go_on(task: _Task) -> list[dict[str, Any]]:
-    return _heard(*_AT_HAND[0], task)
+    dataset, corpora, stop = _AT_HAND[0]
+    return _heard(dataset, corpora, task, stop.is_set)
 
 
-def _heard(dataset: Dataset, corpora: Corpora | None, task: _Task) -> list[dict[str, Any]]:
+def _heard(
+    dataset: Dataset,
+    corpora: Corpora | None,
+    task: _Task,
+    stopped: Callable[[], bool] = lambda: False,
+) -> list[dict[str, Any]]:
     numbers, again, steered, why_not = task
-    rows = []
+    rows: list[dict[str, Any]] = []
     for number in numbers:
+        if stopped():
+            return rows
         index = index_of(dataset, number)
         row = {
             "number": number,
