@@ -8,6 +8,7 @@ the dataset; no path of a request ever reaches the file system.
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -121,6 +122,11 @@ class _Server(ThreadingHTTPServer):
     allow_reuse_address = True
     block_on_close = False
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A reader that has gone is no error; all else is told."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
 
 def _handler_of(previews: Previews) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
@@ -141,8 +147,8 @@ def _handler_of(previews: Previews) -> type[BaseHTTPRequestHandler]:
             self.send_header("Cache-Control", "no-store")
             self.send_header("X-Content-Type-Options", "nosniff")
             self.send_header("Referrer-Policy", "no-referrer")
-            self.end_headers()
             try:
+                self.end_headers()
                 self.wfile.write(data)
             except ConnectionError:  # the reader has gone on to another page
                 self.close_connection = True
@@ -155,9 +161,9 @@ def _handler_of(previews: Previews) -> type[BaseHTTPRequestHandler]:
 
 def _answer(previews: Previews, path: str) -> tuple[HTTPStatus, str, str]:
     """Status, type and text for a path."""
-    parts = urlsplit(path)
-    route, number = parts.path.removeprefix("/card/"), parts.path.startswith("/card/")
     try:
+        parts = urlsplit(path)
+        route, number = parts.path.removeprefix("/card/"), parts.path.startswith("/card/")
         if parts.path == "/":
             return HTTPStatus.OK, "text/html", previews.page()
         if parts.path == "/chosen":
