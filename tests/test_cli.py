@@ -192,6 +192,14 @@ def test_an_unknown_format_is_answered_with_the_known_ones() -> None:
     assert last_line(message).startswith(answer)
 
 
+def test_what_a_terminal_cannot_show_is_told_by_its_codes(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(Path("room_specs/gram.yaml").read_text("utf-8") + "\n# \u03b1\n", "utf-8")
+    result = CliRunner(charset="latin-1").invoke(main, ["recipe", "show", str(recipe)])
+    assert result.exit_code == 0
+    assert result.stdout.endswith("# \\u03b1\n")
+
+
 def test_an_unknown_recipe(tmp_path: Path) -> None:
     message = refused("render", "--recipe", "gramm", "--hours", 1, "--out", tmp_path / "out")
     assert last_line(message).startswith("error: no recipe 'gramm'; did you mean 'gram'?")
@@ -571,6 +579,7 @@ def test_a_preview_of_nothing_or_of_what_is_no_dataset(tmp_path: Path) -> None:
     )
     assert "not a scenesynth dataset" in refused("preview", tmp_path)
     assert "no recipe 'gam'; did you mean 'gram'?" in refused("preview", "--recipe", "gam")
+    assert "no recipe ''" in refused("preview", "--recipe", "")
     message = refused("preview", "--recipe", "gram", "--only", "1")
     assert "--only is about scenes of a dataset; take --scene or --random" in message
 

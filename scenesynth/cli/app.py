@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -32,6 +33,7 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an expected error ends it without a traceback."""
+        _tell_whatever_it_is()
         try:
             return super().invoke(ctx)
         except (ConfigError, StoreError, ContentError, TrainingError, OSError) as error:
@@ -39,6 +41,13 @@ class Commands(click.Group):
                 raise
             click.echo(f"error: {_message(error)}", err=True)
             ctx.exit(exit_code(error))
+
+
+def _tell_whatever_it_is() -> None:
+    """Have names that the terminal cannot show told by their codes, not end the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def exit_code(error: Exception) -> int:
