@@ -6,12 +6,16 @@ import base64
 import http.client
 import json
 import socket
+import struct
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from disk_helpers import tiny_files
 from page_helpers import HOSTILE, Shelf, card, decoded, served, stored_scene, with_stems
 from store_helpers import make_dataset, make_info, make_scene
 
@@ -19,7 +23,13 @@ from scenesynth.errors import ConfigError
 from scenesynth.preview import player
 from scenesynth.preview.again import again_drawn, again_from
 from scenesynth.preview.choose import Usable, draw, named_scenes, worst_scenes
-from scenesynth.preview.page import card_html, check_writable, page_html
+from scenesynth.preview.page import (
+    card_html,
+    check_folder,
+    check_writable,
+    page_html,
+    write_page,
+)
 from scenesynth.preview.player import listening_rate, player_of
 from scenesynth.preview.serve import CACHED_CARDS, Previews, serve
 from scenesynth.preview.shelf import DatasetShelf
@@ -162,8 +172,24 @@ def test_a_folder_or_a_file_that_cannot_be_written_is_refused(tmp_path: Path) ->
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="cannot be written"):
         check_writable(tmp_path / "file" / "page.html")
+    with pytest.raises(ConfigError, match="cannot be written"):
+        check_writable(tmp_path / f"{'x' * 300}.html")
+    with pytest.raises(ConfigError, match="cannot be written"):
+        check_folder(tmp_path / "file")
     check_writable(tmp_path / "new" / "page.html")
     assert not (tmp_path / "new" / "page.html").exists()
+
+
+def test_a_page_that_does_not_fit_leaves_the_old_one(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    write_page(page, "old")
+    (tmp_path / "link.html").symlink_to(page)
+    with tiny_files(tmp_path), pytest.raises(OSError, match="too large"):
+        write_page(tmp_path / "link.html", "x" * 200_000)
+    assert page.read_text() == "old"
+    write_page(tmp_path / "link.html", "new")
+    assert page.read_text() == "new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.html", "page.html"]
 
 
 # --- what is played ---
@@ -325,10 +351,23 @@ def test_a_server_gives_page_lists_and_cards(port: int) -> None:
         ("/scenes?from=-1", 400, "not understood"),
         ("/scenes?from=x", 400, "not understood"),
         ("/scenes?from=1&from=2", 400, "not understood"),
+        ("http://[", 400, "not understood"),
     ],
 )
 def test_nothing_else_is_served(port: int, path: str, status: int, text: str) -> None:
     assert asked(port, path.replace("²", "%C2%B2")) == (status, text)
+
+
+def test_a_reader_that_hangs_up_is_no_error(port: int, capsys: pytest.CaptureFixture[str]) -> None:
+    request = f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
+    for sent in (b"", request):
+        with socket.create_connection(("127.0.0.1", port)) as gone:
+            gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            gone.sendall(sent)
+    while any(thread.name.endswith("(process_request_thread)") for thread in threading.enumerate()):
+        time.sleep(0.01)
+    assert capsys.readouterr().err == ""
+    assert asked(port, "/")[0] == 200
 
 
 def test_a_name_that_was_made_to_lead_here_is_refused(port: int) -> None:

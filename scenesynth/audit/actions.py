@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from scenesynth.audit.records import Audit, Check, Finding
 from scenesynth.errors import ConfigError
+from scenesynth.store.local import replace_file
 
 JSON_VERSION: Final = 1
 REPORT: Final = "report.html"
@@ -71,13 +72,14 @@ def write_actions(folder: Path, audit: Audit, more: Mapping[str, Any]) -> list[A
         ConfigError: the folder cannot be written.
     """
     try:
-        (folder / RESULT).write_text(json.dumps({**plain(audit), **more}, indent=1) + "\n")
+        told = json.dumps({**plain(audit), **more}, indent=1) + "\n"
+        replace_file(folder / RESULT, told.encode())
         actions = []
         for name, lines in _lists(audit).items():
             path = folder / name
             if lines:
                 text = "".join(f"{line}\n" for line in lines)
-                path.write_text(text, encoding="utf-8")
+                replace_file(path, text.encode("utf-8", "replace"))
                 actions.append(
                     Action(path=path, count=len(lines), commands=_commands(name, path, audit))
                 )

@@ -24,6 +24,7 @@ from scenesynth.errors import ConfigError
 from scenesynth.plots.page import render_page
 from scenesynth.plots.style import drawn_alike
 from scenesynth.plots.text import number
+from scenesynth.store.local import replace_file
 
 MOST_FINDINGS: Final = 40
 """Findings of a check that a report shows."""
@@ -52,7 +53,7 @@ def write_report(
     page = report(audit, other, actions)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page, encoding="utf-8")
+        replace_file(path, page.encode("utf-8", "replace"))
     except OSError as error:
         raise ConfigError(
             f"{path}: cannot be written ({error.strerror or error}); name another file"

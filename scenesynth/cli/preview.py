@@ -163,7 +163,7 @@ def preview(**options: Any) -> None:
     """
     asked = _Asked(**options)
     _check(asked)
-    shelf, choice = _of_recipe(asked) if asked.recipe else _of_dataset(asked)
+    shelf, choice = _of_recipe(asked) if asked.recipe is not None else _of_dataset(asked)
     if len(choice.scenes) > MOST and not asked.png:
         raise click.UsageError(
             f"{plural(len(choice.scenes), 'scene')} are more than the {MOST} that a page can hold; "
@@ -357,7 +357,7 @@ def _write_page(shelf: Shelf, choice: _Choice, asked: _Asked) -> tuple[str, ...]
     """Write the page; what cannot be on it."""
     from scenesynth.errors import ContentError, CorruptShardError
     from scenesynth.preview.card import Card, card_of
-    from scenesynth.preview.page import PAGE_BYTES, check_writable, page_html
+    from scenesynth.preview.page import PAGE_BYTES, check_writable, page_html, write_page
 
     path = asked.out or _default_page(shelf)
     check_writable(path)
@@ -375,10 +375,10 @@ def _write_page(shelf: Shelf, choice: _Choice, asked: _Asked) -> tuple[str, ...]
     if not cards:
         return tuple(failures)
     html = page_html(shelf.name, shelf.about, choice.how, cards, failures)
-    path.write_text(html, encoding="utf-8")
+    write_page(path, html)
     for card in cards:
         _tell_scene(card.id, card.lines)
-    size = f"{len(html.encode()) / 1e6:.1f} MB"
+    size = f"{len(html.encode('utf-8', 'replace')) / 1e6:.1f} MB"
     click.echo(f"{path}  ({plural(len(cards), 'scene')}, {size}; {choice.how})")
     return tuple(failures)
 
@@ -393,8 +393,10 @@ def _write_pictures(shelf: Shelf, choice: _Choice, asked: _Asked) -> tuple[str, 
     """Write pictures and wavs; what could not be."""
     from scenesynth.errors import ContentError, CorruptShardError
     from scenesynth.preview.files import write_preview
+    from scenesynth.preview.page import check_folder
 
     folder = asked.out or _default_folder(shelf)
+    check_folder(folder)
     failures = dict.fromkeys(choice.failures)
     written = 0
     for index in choice.scenes:

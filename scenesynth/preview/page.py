@@ -10,6 +10,7 @@ from typing import Final
 from scenesynth.errors import ConfigError
 from scenesynth.plots.page import render_page
 from scenesynth.preview.card import Card
+from scenesynth.store.local import replace_file
 
 PAGE_BYTES: Final = 13_500_000
 """What the cards of a page may take together, before stems are left out."""
@@ -73,10 +74,12 @@ def check_writable(path: Path) -> None:
     Raises:
         ConfigError: it cannot.
     """
-    if path.is_dir():
-        raise ConfigError(f"--out {path}: is a folder; give a file, such as {path / 'index.html'}")
-    there = path.exists()
     try:
+        if path.is_dir():
+            raise ConfigError(
+                f"--out {path}: is a folder; give a file, such as {path / 'index.html'}"
+            )
+        there = path.exists()
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a"):
             pass
@@ -86,3 +89,29 @@ def check_writable(path: Path) -> None:
         raise ConfigError(
             f"{path}: cannot be written ({error.strerror}); give another file with --out"
         ) from None
+
+
+def check_folder(folder: Path) -> None:
+    """Check that pictures can be written to `folder`, before the work; it is made.
+
+    Raises:
+        ConfigError: they cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ConfigError(
+            f"{folder}: cannot be written ({error.strerror}); give another folder with --out"
+        ) from None
+
+
+def write_page(path: Path, html: str) -> None:
+    """Write a page, whole or not at all: one that was there stays until then.
+
+    Raises:
+        OSError: it cannot, such as on a full disk.
+    """
+    replace_file(path, html.encode("utf-8", "replace"))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from scenesynth.corpus.corpora import Corpora
-from scenesynth.errors import ContentError
+from scenesynth.errors import ConfigError, ContentError
 from scenesynth.pipeline.formats import format_of
 from scenesynth.pipeline.live import LiveSource
 from scenesynth.pipeline.plan import make_plan
@@ -17,6 +18,9 @@ from scenesynth.scene.recipe import load_recipe
 from scenesynth.spatial.formats import parse_formats
 from scenesynth.store.schema import events_schema, scenes_schema, table_of
 from scenesynth.store.writer import numbered
+
+LAST_INDEX: Final = 2**63 - 1
+"""The largest number that the column `index` of a dataset holds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +56,8 @@ class RecipeShelf:
         )
 
     def shown(self, index: int) -> Shown:
+        if index > LAST_INDEX:
+            raise ConfigError(f"scene {index}: numbers of scenes end at {LAST_INDEX}")
         try:
             (rendered,) = self.source.scenes([index])
         except SceneError as error:

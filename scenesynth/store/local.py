@@ -194,6 +194,15 @@ def replace(path: Path, data: bytes) -> None:
     _sync_folder(path.parent)
 
 
+def replace_file(path: Path, data: bytes) -> None:
+    """`replace` for a file that a user named: a link stays one, and a pipe is written to."""
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        path.write_bytes(data)
+    else:
+        replace(path, data)
+
+
 def remove_stale_temporaries(root: Path, max_age_s: float = _TMP_MAX_AGE_S) -> int:
     """Delete temporary files that a crash left behind; younger ones may be in use. Their number."""
     removed = 0
