@@ -10,13 +10,14 @@ import matplotlib.image
 import numpy as np
 import pytest
 import soundfile
+from disk_helpers import tiny_files
 from hypothesis import given
 from hypothesis import strategies as st
 from oracles_scene import RATE, plane_wave_scene
 
 from scenesynth.localization.directions import estimate_directions, to_angles, to_vectors
 from scenesynth.plots.text import drawable, fitting, number, one_line
-from scenesynth.preview.export import export_gain
+from scenesynth.preview.export import export_gain, write_wav
 from scenesynth.preview.figure import DPI, WIDTH
 from scenesynth.preview.files import write_preview
 from scenesynth.preview.view import view_of
@@ -155,6 +156,13 @@ def test_a_peak_above_full_scale_is_scaled_in_all_channels_alike(tmp_path: Path)
     gain = 0.999 / np.abs(scene.audio).max()
     assert np.abs(audio.T - scene.audio * gain).max() < 2**-22
     assert preview.lines[-1] == (f"wav (foa): peak above full scale, all channels times {gain:.3f}")
+
+
+def test_a_wav_that_does_not_fit_leaves_nothing_and_names_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "scene.wav"
+    with tiny_files(tmp_path), pytest.raises(OSError, match=r"too large: '.*scene\.wav'"):
+        write_wav(path, np.zeros((4, 48_000), np.float32), 24_000)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_peak_within_full_scale_is_left_alone() -> None:

@@ -7,11 +7,14 @@ Ambisonics is written as AmbiX (ACN order, SN3D), 24 bits.
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
+
+from scenesynth.store.local import replace_file
 
 CEILING = 0.999
 
@@ -25,5 +28,8 @@ def export_gain(audio: NDArray[np.float32]) -> float:
 def write_wav(path: Path, audio: NDArray[np.float32], sample_rate: int) -> float:
     """Write `audio` [channels, samples] as 24-bit wav; return the gain that was applied."""
     gain = export_gain(audio)
-    soundfile.write(path, (audio * np.float32(gain)).T, sample_rate, subtype="PCM_24")
+    file = io.BytesIO()  # libsndfile does not say what is wrong with a disk
+    samples = (audio * np.float32(gain)).T
+    soundfile.write(file, samples, sample_rate, format="WAV", subtype="PCM_24")
+    replace_file(path, file.getvalue())
     return gain

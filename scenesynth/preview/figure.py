@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -17,6 +18,7 @@ from scenesynth.preview.facts import draw_facts
 from scenesynth.preview.room import draw_plan_and_side
 from scenesynth.preview.timeline import LEFT, RIGHT, draw_timeline, timeline_height
 from scenesynth.preview.view import View
+from scenesynth.store.local import replace_file
 
 DPI: Final = 100
 WIDTH: Final = 15.4
@@ -34,7 +36,9 @@ def write_picture(path: Path, view: View, exports: Sequence[str]) -> None:
         exports: what wavs were made of and how, in words, for the picture.
     """
     with drawn_alike():
-        _figure(view, exports).savefig(path, dpi=DPI)
+        file = io.BytesIO()
+        _figure(view, exports).savefig(file, format="png", dpi=DPI)
+    replace_file(path, file.getvalue())
 
 
 def _figure(view: View, exports: Sequence[str]) -> Figure:

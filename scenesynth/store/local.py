@@ -195,12 +195,20 @@ def replace(path: Path, data: bytes) -> None:
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """`replace` for a file that a user named: a link stays one, and a pipe is written to."""
-    path = path.resolve()
-    if path.exists() and not path.is_file():
-        path.write_bytes(data)
-    else:
-        replace(path, data)
+    """`replace` for a file that a user named: a link stays one, and a pipe is written to.
+
+    Raises:
+        OSError: it cannot be written, by that name.
+    """
+    target = path.resolve()
+    try:
+        if target.exists() and not target.is_file():
+            target.write_bytes(data)
+        else:
+            replace(target, data)
+    except OSError as error:
+        error.filename = str(path)
+        raise
 
 
 def remove_stale_temporaries(root: Path, max_age_s: float = _TMP_MAX_AGE_S) -> int:
