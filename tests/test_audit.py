@@ -51,6 +51,7 @@ from scenesynth.scene.recipe import load_recipe
 from scenesynth.store.commit import Commit
 from scenesynth.store.exclude import ExcludeList, add_list
 from scenesynth.store.layout import commit_key, read_info, seal, shard_keys, table_key
+from scenesynth.store.places import place_of
 from scenesynth.store.reader import open_dataset
 
 look = partial(run_audit, listening=False)
@@ -665,4 +666,9 @@ def test_what_cannot_be_audited_is_refused(
         gone(empty, shard)
     with pytest.raises(StoreError, match="no scene has been rendered yet"):
         look(empty)
+    hidden = Path(shutil.copytree(rendered, tmp_path / "hidden"))
+    scenes = {index: f"train-{index:08d}" for index in range(SCENES)}
+    add_list(place_of(hidden), ExcludeList(action="exclude", scenes=scenes, reason=""))
+    for command in (["audit", hidden, "--out", tmp_path / "out"], ["preview", hidden]):
+        assert "all scenes that are there were excluded" in call(*command).stderr
     assert not (tmp_path / "out").exists()

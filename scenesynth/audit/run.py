@@ -8,6 +8,7 @@ Damaged shards are left out and named; everything else is looked at nevertheless
 
 from __future__ import annotations
 
+import shlex
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -107,6 +108,11 @@ def run_audit(
         raise StoreError(
             f"{dataset.place}: no scene has been rendered yet; wait for the first shard, or give "
             f"the `scenesynth render` command of this dataset again"
+        )
+    if not (len(dataset) or dataset.parked or found.findings):
+        raise StoreError(
+            f"{dataset.place}: all scenes that are there were excluded, or skipped when rendered; "
+            f"see `scenesynth exclude {shlex.quote(str(dataset.place))}`"
         )
     if before is not None:
         before()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -290,6 +291,12 @@ def _of_dataset(asked: _Asked) -> tuple[Shelf, _Choice]:
 
     assert asked.uri is not None
     dataset = open_dataset(asked.uri)
+    if not len(dataset) and (dataset.excluded or any(c.skipped for c in dataset.commits)):
+        tell(
+            f"error: {asked.uri}: all scenes that are there were excluded, or skipped when "
+            f"rendered; see `scenesynth exclude {shlex.quote(asked.uri)}`"
+        )
+        raise SystemExit(FAILED)
     if not len(dataset):
         tell(
             f"error: {asked.uri}: none of its {plural(dataset.n_promised, 'scene')} is there "
