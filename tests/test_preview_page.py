@@ -19,7 +19,7 @@ from disk_helpers import tiny_files
 from page_helpers import HOSTILE, Shelf, card, decoded, served, stored_scene, with_stems
 from store_helpers import make_dataset, make_info, make_scene
 
-from scenesynth.errors import ConfigError
+from scenesynth.errors import ConfigError, CorruptShardError
 from scenesynth.preview import player
 from scenesynth.preview.again import again_drawn, again_from
 from scenesynth.preview.choose import Usable, draw, named_scenes, worst_scenes
@@ -100,6 +100,13 @@ def test_pages_of_a_shelf_go_forth_and_back_without_holes(holey: Path) -> None:
 def test_a_scene_that_is_not_there_says_why(holey: Path, name: str, why: str) -> None:
     with pytest.raises(ConfigError, match=rf"^--only {name}\b.*{why}"):
         named_scenes(open_dataset(holey), [name], "--only")
+
+
+def test_a_scene_whose_spec_cannot_be_read_is_named(holey: Path) -> None:
+    shelf = DatasetShelf(open_dataset(holey))  # its scenes have none
+    for ask in (shelf.shown, shelf.label_error_deg):
+        with pytest.raises(CorruptShardError, match="the spec of train-00000001 cannot be read"):
+            ask(1)
 
 
 def test_only_tables_of_chosen_shards_are_read(

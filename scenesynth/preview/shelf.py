@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+from scenesynth.errors import ConfigError, CorruptShardError
 from scenesynth.pipeline.formats import format_of
 from scenesynth.preview.again import again_from
 from scenesynth.preview.card import Shown
@@ -13,6 +14,7 @@ from scenesynth.preview.choose import Usable
 from scenesynth.preview.listen import best_to_hear
 from scenesynth.preview.tables import label_errors
 from scenesynth.preview.view import view_of
+from scenesynth.scene.spec import SceneSpec
 from scenesynth.store.reader import Dataset, open_dataset
 from scenesynth.store.schema import Scene
 
@@ -86,7 +88,7 @@ class DatasetShelf:
 
     def shown(self, index: int) -> Shown:
         number = self.usable.number(index)
-        scene = self._with_stems(self.dataset[number], number)
+        scene = self._with_stems(self._scene(number), number)
         return Shown(
             scene=scene,
             known=self.known,
@@ -95,8 +97,19 @@ class DatasetShelf:
 
     def label_error_deg(self, index: int) -> float | None:
         """Largest angle between a label of a scene and the direction that its audio tells."""
-        view = view_of(self.dataset[self.usable.number(index)], self.known)
+        view = view_of(self._scene(self.usable.number(index)), self.known)
         return max(label_errors(view), default=None)
+
+    def _scene(self, number: int) -> Scene:
+        scene = self.dataset[number]
+        try:
+            SceneSpec.from_json(scene.spec_json)
+        except ConfigError as error:
+            raise CorruptShardError(
+                f"{self.dataset.place}: the spec of {scene.id} cannot be read ({error}); "
+                f"`scenesynth audit` finds all such scenes"
+            ) from error
+        return scene
 
     def _with_stems(self, scene: Scene, number: int) -> Scene:
         kinds = self.dataset.info.stem_kinds
