@@ -138,6 +138,12 @@ def test_audio_that_is_not_what_its_spec_gives_is_explained(
     assert {finding.index for finding in checks[check].findings} == {*range(8)}
 
 
+def test_a_fault_of_one_scene_is_not_one_of_its_shard(tmp_path: Path, clean: Path) -> None:
+    root = rewritten(clean, tmp_path / "ds", only(3, heard_as(lambda audio: 0 * audio)), [0])
+    (finding,) = checks_of(root)["silence"].findings
+    assert (finding.index, finding.shard) == (3, None)
+
+
 def test_labels_of_one_scene_that_its_spec_does_not_give(
     tmp_path: Path, clean: Path, corpora: Corpora
 ) -> None:

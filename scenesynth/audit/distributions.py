@@ -68,7 +68,7 @@ def recipe_check(
     parts = "" if source.own_clips else " (rooms, listeners and SNR; the clips are not at hand)"
     told = f"{counted(compared, 'spec')} drawn again{parts}"
     if findings:
-        told += f": {len(findings)} differ" + (
+        told += f": {len(findings)} differ{'s' if len(findings) == 1 else ''}" + (
             "" if same_version else ", which another version of scenesynth may have drawn"
         )
     elif compared:
@@ -102,7 +102,10 @@ def distributions_check(
     """
     name, title = "distributions", "Are scenes distributed as the recipe says?"
     if not isinstance(drawn, str) and not len(scenes):
-        drawn = "no scene is left whose rows are those of its spec"
+        drawn = (
+            "the rows of all scenes looked at are wrong (see `spec` and `labels`), so there is "
+            "nothing to compare with the recipe"
+        )
     if isinstance(drawn, str):
         return Check(name=name, title=title, status="skipped", summary=drawn, of=of)
     found, expected = quantities(scenes, events), quantities(*drawn)
@@ -123,7 +126,7 @@ def distributions_check(
             findings.append(Finding(what="classes of the targets are drawn otherwise"))
     told = (
         f"{counted(len(scenes), 'scene')} against {len(drawn[0]):,} drawn anew, in "
-        f"{counted(len(results), 'quantity').replace('quantitys', 'quantities')}"
+        f"{len(results)} quantities"
     )
     if findings:
         told += f"; otherwise distributed: {some(f.what for f in findings)}"

@@ -11,6 +11,7 @@ import multiprocessing
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from itertools import accumulate
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ from scenesynth.audit.diagnosis import (
     faults_of,
     rendering_checks,
 )
+from scenesynth.audit.findings import with_shards
 from scenesynth.audit.records import Check
 from scenesynth.audit.signals import SIGNAL, signal_checks, signal_of
 from scenesynth.audit.stems import STEMS, stem_check, stems_of
@@ -117,13 +119,28 @@ def sound_checks(
     faults = faults_of(rows)
     signals = signal_checks(rows, of, faults.get("channels", ()))
     explained = {finding.index for check in signals for finding in check.findings}
-    return [
+    by_ear = [
         *signals,
         direction_check(rows, formats, of, faults.get("directions", ())),
         ambisonic_check(rows, formats, of),
         stem_check(rows, of, dataset.info),
-        *rendering_checks(rows, of, faults, frozenset(explained)),
     ]
+    anew = rendering_checks(rows, of, faults, frozenset(explained))
+    heard_in = [row["index"] for row in rows if not row["why"]]
+    rendered = [row["index"] for row in rows if row["rerendered"] is not None]
+    size = dataset.info.shard_scenes
+    return [
+        *(_with_shards(check, heard_in, size) for check in by_ear),
+        *(_with_shards(check, rendered, size) for check in anew),
+    ]
+
+
+def _with_shards(check: Check, looked: Sequence[int], shard_scenes: int) -> Check:
+    """A check whose findings about scenes name a shard only where all that was looked at of it is
+    wrong."""
+    whole = [finding for finding in check.findings if finding.index is None]
+    single = [replace(f, shard=None) for f in check.findings if f.index is not None]
+    return replace(check, findings=(*whole, *with_shards(single, looked, shard_scenes)))
 
 
 _Task = tuple[list[int], frozenset[int], frozenset[int], str]
