@@ -35,6 +35,7 @@ from click.testing import CliRunner, Result
 from pipeline_helpers import plan_of
 
 from scenesynth.audit.actions import plain, write_actions
+from scenesynth.audit.anew import draw_anew, source_of
 from scenesynth.audit.choose import choose_scenes
 from scenesynth.audit.distributions import compare, compare_classes
 from scenesynth.audit.findings import joined, with_shards
@@ -110,6 +111,19 @@ def test_scenes_drawn_anew_have_the_columns_that_a_spec_decides(clean: Audit) ->
     places = {"azimuth_start_deg", "distance_start_m", "role", "labels"}
     assert places <= set(clean.drawn_events.column_names) <= set(clean.events.column_names)
     assert not set(clean.drawn["room"].to_pylist()) & set(clean.scenes["room"].to_pylist())
+
+
+def test_scenes_drawn_anew_are_told_apart_where_splits_have_other_numbers_of_rooms(
+    rendered: Path, corpora: Corpora
+) -> None:
+    info = read_info(rendered)
+    splits = {"train": {"share": 1, "rooms": 70}, "test": {"share": 1, "rooms": 15}}
+    info = replace(info, recipe={**info.recipe, "splits": splits})
+    # Beyond the dataset, the rooms of these two come again at one and the same number.
+    chosen = [{"index": 12, "split": "train"}, {"index": 2, "split": "test"}]
+    drawn = draw_anew(info, source_of(info, corpora), chosen, lambda *told: None)
+    assert not isinstance(drawn, str)
+    assert [set(table["index"].to_pylist()) for table in drawn] == [{2, 12}, {2, 12}]
 
 
 def test_other_clips_leave_out_what_depends_on_clips(rendered: Path) -> None:
