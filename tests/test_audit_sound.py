@@ -24,13 +24,13 @@ from pipeline_helpers import RATE, RECIPE, make_recipe, plan_of
 from scipy.signal import ShortTimeFFT, fftconvolve
 from scipy.signal.windows import hann
 
-from scenesynth.audit.bearings import votes_of
 from scenesynth.audit.decay import decay_ratio
 from scenesynth.audit.diagnosis import diagnosed, faults_of, rendering_checks
 from scenesynth.audit.explain import Explained, Parts, explained
 from scenesynth.audit.hypotheses import hypotheses
 from scenesynth.audit.signals import signal_checks, signal_of
 from scenesynth.audit.sound import HEARD, index_of, listen, sound_checks
+from scenesynth.audit.votes import votes_of
 from scenesynth.corpus.corpora import Corpora
 from scenesynth.localization.directions import to_angles, to_vectors
 from scenesynth.localization.onsets import (
