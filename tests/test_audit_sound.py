@@ -24,10 +24,12 @@ from pipeline_helpers import RATE, RECIPE, make_recipe, plan_of
 from scipy.signal import ShortTimeFFT, fftconvolve
 from scipy.signal.windows import hann
 
+from scenesynth.audit.bearings import unaccused
 from scenesynth.audit.decay import decay_ratio
 from scenesynth.audit.diagnosis import diagnosed, faults_of, rendering_checks
 from scenesynth.audit.explain import Explained, Parts, explained
 from scenesynth.audit.hypotheses import hypotheses
+from scenesynth.audit.records import Finding
 from scenesynth.audit.signals import signal_checks, signal_of
 from scenesynth.audit.sound import HEARD, index_of, listen, sound_checks
 from scenesynth.audit.votes import votes_of
@@ -178,6 +180,13 @@ def test_a_fault_of_all_shards_is_one_finding(tmp_path: Path, clean: Path) -> No
     (finding,) = check.findings
     assert "foa in all shards: left and right are swapped" in finding.what
     assert finding.shard is None
+
+
+def test_what_is_accused_as_a_whole_is_not_accused_again_scene_by_scene() -> None:
+    scenes = [Finding(what="too loud", index=index, shard=index // 4) for index in (8, 20)]
+    assert unaccused(scenes, []) == scenes
+    assert unaccused(scenes, [Finding(what="swapped", shard=2)]) == scenes[1:]
+    assert unaccused(scenes, [Finding(what="swapped")]) == []
 
 
 def test_n3d_is_noted(tmp_path: Path, clean: Path) -> None:

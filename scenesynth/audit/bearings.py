@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from scenesynth.audit.findings import counted
 from scenesynth.audit.hypotheses import Hypothesis, hypotheses
 from scenesynth.audit.records import Check, Finding
 from scenesynth.audit.signals import scene_finding, unheard
@@ -110,7 +111,7 @@ def direction_check(
     judged = [_judge(item, looked) for item in formats.values() if reach_of(item) != "none"]
     told = [item for item in judged if item.n_votes]
     findings = [finding for item in told for finding in item.findings]
-    findings += _not_yet(known, findings)
+    findings += unaccused(known, findings)
     figures = {
         item.format: {
             "events": item.n_votes,
@@ -132,7 +133,7 @@ def direction_check(
     )
 
 
-def _not_yet(more: Sequence[Finding], findings: Sequence[Finding]) -> list[Finding]:
+def unaccused(more: Sequence[Finding], findings: Sequence[Finding]) -> list[Finding]:
     """Findings about scenes that no finding, nor one about their shard, is about yet."""
     if any(f.shard is None and f.index is None for f in findings):
         return []
@@ -152,7 +153,7 @@ def _concluded(
     if findings:
         first = findings[0]
         where = f"{first.scene}: " if first.scene else ""
-        more = f", and {len(findings) - 1:,} more findings" if len(findings) > 1 else ""
+        more = f", and {counted(len(findings) - 1, 'more finding')}" if len(findings) > 1 else ""
         return "failed", f"{where}{first.what}{more}"
     if not judged:
         return "skipped", "no format of this dataset tells directions"
@@ -241,7 +242,7 @@ def _is_sure(bearing: Mapping[str, Any]) -> bool:
 def _reduced(findings: Sequence[Finding]) -> list[Finding]:
     """Without the scenes of what is accused as a whole."""
     whole = [finding for finding in findings if finding.index is None]
-    return whole + _not_yet([f for f in findings if f.index is not None], whole)
+    return whole + unaccused([f for f in findings if f.index is not None], whole)
 
 
 def ambisonic_check(

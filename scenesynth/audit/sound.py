@@ -9,15 +9,22 @@ from __future__ import annotations
 
 import multiprocessing
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from itertools import accumulate
 from typing import Any, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from scenesynth.audit.bearings import BEARING, ambisonic_check, bearing_of, direction_check
+from scenesynth.audit.bearings import (
+    BEARING,
+    ambisonic_check,
+    bearing_of,
+    direction_check,
+    unaccused,
+)
 from scenesynth.audit.diagnosis import (
     NOT_CHOSEN,
     RERENDERED,
@@ -69,6 +76,9 @@ HEARD: Final = pa.schema(
 `why` is "" but for what could not be read (a damaged shard or spec). `rerendered` is null where the
 scene was not chosen for it, or for the reason `not_rerendered`."""
 
+_ASKED: Final = {"snr": "snr_requested_db", "t60": "rt60_broadband_s"}
+"""Column of the scenes that have what a check is about: a scene without noise has no wrong SNR."""
+
 OnProgress = Callable[[int, int], None]
 
 
@@ -117,25 +127,36 @@ def sound_checks(
     rows, of = heard.to_pylist(), len(dataset)
     formats = _formats(dataset)
     faults = faults_of(rows)
+    directions = direction_check(rows, formats, of, faults.get("directions", ()))
+    accused = [finding for finding in directions.findings if finding.index is None]
+    for name in ("channels", "rendering"):
+        # Without late sound, channels that are swapped look like channels of another level.
+        faults[name] = unaccused(faults.get(name, ()), accused)
     signals = signal_checks(rows, of, faults.get("channels", ()))
     explained = {finding.index for check in signals for finding in check.findings}
     by_ear = [
         *signals,
-        direction_check(rows, formats, of, faults.get("directions", ())),
+        directions,
         ambisonic_check(rows, formats, of),
         stem_check(rows, of, dataset.info),
     ]
     anew = rendering_checks(rows, of, faults, frozenset(explained))
     heard_in = [row["index"] for row in rows if not row["why"]]
-    rendered = [row["index"] for row in rows if row["rerendered"] is not None]
+    rendered = {row["index"] for row in rows if row["rerendered"] is not None}
+    asked = {name: rendered & _with(scenes, column) for name, column in _ASKED.items()}
     size = dataset.info.shard_scenes
     return [
         *(_with_shards(check, heard_in, size) for check in by_ear),
-        *(_with_shards(check, rendered, size) for check in anew),
+        *(_with_shards(check, asked.get(check.name, rendered), size) for check in anew),
     ]
 
 
-def _with_shards(check: Check, looked: Sequence[int], shard_scenes: int) -> Check:
+def _with(scenes: pa.Table, column: str) -> set[int]:
+    """Numbers of the scenes that have a value in a column."""
+    return set(scenes.filter(pc.is_valid(scenes[column]))["index"].to_pylist())
+
+
+def _with_shards(check: Check, looked: Collection[int], shard_scenes: int) -> Check:
     """A check whose findings about scenes name a shard only where all that was looked at of it is
     wrong."""
     whole = [finding for finding in check.findings if finding.index is None]

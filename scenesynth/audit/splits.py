@@ -145,7 +145,8 @@ def class_check(columns: Columns, classes: Sequence[str], of: int) -> Check:
             found = missing if hypergeom.pmf(0, total, with_it, n) < NO_CHANCE else rare
             found.append((split, name, n * with_it / (total - n)))
     word = "class" if len(classes) == 1 else "classes"
-    told = f"{len(classes) - len(never)} of {len(classes)} {word} met in {_splits(per_split)}"
+    told = f"{len(classes) - len(never)} of {len(classes)} {word} met"
+    told += f" over all splits: {_splits(per_split)}"
     findings = tuple(
         Finding(
             what=f"class {name!r} is in none of the {per_split[split]:,} scenes of split {split}; "
