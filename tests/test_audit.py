@@ -706,3 +706,10 @@ def test_what_cannot_be_audited_is_refused(
     with pytest.raises(StoreError, match="no scene has been rendered yet"):
         look(empty)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_dataset_of_excluded_scenes_alone_is_not_audited(root: Path) -> None:
+    names = enumerate(open_dataset(root).scenes["id"].to_pylist())
+    add_list(root, ExcludeList(action="exclude", scenes=dict(names)))
+    with pytest.raises(StoreError, match="all its scenes are excluded; `scenesynth exclude"):
+        look(root)

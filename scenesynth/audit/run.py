@@ -108,6 +108,11 @@ def run_audit(
             f"{dataset.place}: no scene has been rendered yet; wait for the first shard, or give "
             f"the `scenesynth render` command of this dataset again"
         )
+    if not (len(dataset) or found.findings) and dataset.excluded:
+        raise StoreError(
+            f"{dataset.place}: all its scenes are excluded; `scenesynth exclude {dataset.place}` "
+            f"lists them, and takes them back with --undo"
+        )
     if before is not None:
         before()
     run = living_run(dataset.place, time.time())
