@@ -35,6 +35,7 @@ from click.testing import CliRunner, Result
 from pipeline_helpers import plan_of
 
 from scenesynth.audit.actions import plain, write_actions
+from scenesynth.audit.anew import draw_anew, source_of
 from scenesynth.audit.choose import choose_scenes
 from scenesynth.audit.distributions import compare, compare_classes
 from scenesynth.audit.findings import joined, with_shards
@@ -111,6 +112,19 @@ def test_scenes_drawn_anew_have_the_columns_that_a_spec_decides(clean: Audit) ->
     places = {"azimuth_start_deg", "distance_start_m", "role", "labels"}
     assert places <= set(clean.drawn_events.column_names) <= set(clean.events.column_names)
     assert not set(clean.drawn["room"].to_pylist()) & set(clean.scenes["room"].to_pylist())
+
+
+def test_scenes_drawn_anew_are_told_apart_where_splits_have_other_numbers_of_rooms(
+    rendered: Path, corpora: Corpora
+) -> None:
+    info = read_info(rendered)
+    splits = {"train": {"share": 1, "rooms": 70}, "test": {"share": 1, "rooms": 15}}
+    info = replace(info, recipe={**info.recipe, "splits": splits})
+    # Beyond the dataset, the rooms of these two come again at one and the same number.
+    chosen = [{"index": 12, "split": "train"}, {"index": 2, "split": "test"}]
+    drawn = draw_anew(info, source_of(info, corpora), chosen, lambda *told: None)
+    assert not isinstance(drawn, str)
+    assert [set(table["index"].to_pylist()) for table in drawn] == [{2, 12}, {2, 12}]
 
 
 def test_other_clips_leave_out_what_depends_on_clips(rendered: Path) -> None:
@@ -269,6 +283,23 @@ def test_all_scenes_of_a_shard_that_looks_wrong_are_listed(tmp_path: Path, root:
     assert lines[-1].startswith("24-27  # labels: event 0 (target0): azimuth_start_deg = ")
 
 
+def test_all_scenes_of_a_shard_that_sounds_wrong_are_listed(tmp_path: Path, root: Path) -> None:
+    audit = look(root, sample=20)
+    wrong = Check(
+        name="directions",
+        title="?",
+        status="failed",
+        summary="",
+        findings=(Finding(what="mirrored", shard=6),),
+    )
+    write_actions(tmp_path, replace(audit, checks=(*audit.checks, wrong)), {})
+    lines = (tmp_path / "scenes.txt").read_text().splitlines()
+    looked = [scene for scene in audit.scenes["id"].to_pylist() if 24 <= int(scene[-8:]) < 28]
+    assert 0 < len(looked) < 4
+    things = [*looked, "24-27"]
+    assert lines == [f"{thing}  # directions: mirrored" for thing in things]
+
+
 def test_a_room_in_two_splits_is_named(root: Path) -> None:
     train = shards_of(root, "train")[0]
     room = open_dataset(root).scenes["room"][SHARD * train].as_py()
@@ -295,6 +326,16 @@ def test_checks_of_one_name_are_made_one() -> None:
     (found,) = joined([one, other])
     assert (found.status, found.summary, found.looked) == ("failed", "by rows; by ear", 9)
     assert [finding.what for finding in found.findings] == ["a", "b"]
+    of_scenes = [
+        replace(check, findings=(Finding(what=what, index=7, shard=n), Finding(what=f"{what}!")))
+        for check, what, n in ((one, "a", None), (other, "b", 1))
+    ]
+    (found,) = joined(of_scenes)
+    assert [(finding.what, finding.index, finding.shard) for finding in found.findings] == [
+        ("a; b", 7, 1),
+        ("a!", None, None),
+        ("b!", None, None),
+    ]
     assert joined([one, replace(other, status="skipped")]) == (one,)
     assert joined([replace(one, status="skipped"), other]) == (other,)
 
@@ -570,9 +611,14 @@ def test_a_class_that_is_rare_may_be_missing_by_chance() -> None:
     labels = {"train": ["x"] * 60 + ["y"] * 30, "test": ["x"] * 30}
     found = class_check(columns_of(heads, labels), ["x", "y", "z"], 120)
     assert found.status == "noted"
-    assert "nor to be expected often: 'y' in test; in no scene are 'z'" in found.summary
+    rare = "too rare to be expected in test, and not met there: 'y'; in no scene are 'z'"
+    assert rare in found.summary
     labels = {"train": ["x"] * 30 + ["y"] * 60, "test": ["x"] * 30}
     assert class_check(columns_of(heads, labels), ["x", "y"], 120).status == "failed"
+    # Two of eight tell little of the share that a large split should have.
+    heads = {"train": ["a"] * 56, "test": ["a"] * 8}
+    labels = {"train": ["x"] * 56, "test": ["x"] * 6 + ["y"] * 2}
+    assert class_check(columns_of(heads, labels), ["x", "y"], 64).status == "noted"
 
 
 @pytest.mark.parametrize(("found", "expected"), [(1, 1), (1, 2), (3, 1), (3, 3), (1, 500), (4, 4)])

@@ -436,7 +436,7 @@ def test_names_are_text_in_plots_too() -> None:
 
 @pytest.mark.usefixtures("plotless")
 def test_actions_are_shown_with_their_commands(audit: Audit) -> None:
-    command = "scenesynth preview out/mine --only audit-mine/scenes.txt"
+    command = "scenesynth preview out/mine --only audit-mine/scenes.txt --random 12"
     action = Action(path=Path("audit-mine/scenes.txt"), count=50, commands=(command,))
     page = report(audit, actions=[action])
     assert f"<code>{command}</code>" in page

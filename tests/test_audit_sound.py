@@ -25,13 +25,15 @@ from pipeline_helpers import RATE, RECIPE, make_recipe, plan_of
 from scipy.signal import ShortTimeFFT, fftconvolve
 from scipy.signal.windows import hann
 
-from scenesynth.audit.bearings import votes_of
+from scenesynth.audit.bearings import unaccused
 from scenesynth.audit.decay import decay_ratio
 from scenesynth.audit.diagnosis import diagnosed, faults_of, rendering_checks
 from scenesynth.audit.explain import Explained, Parts, explained
 from scenesynth.audit.hypotheses import hypotheses
+from scenesynth.audit.records import Finding
 from scenesynth.audit.signals import signal_checks, signal_of
 from scenesynth.audit.sound import HEARD, index_of, listen, sound_checks
+from scenesynth.audit.votes import votes_of
 from scenesynth.corpus.corpora import Corpora
 from scenesynth.localization.directions import to_angles, to_vectors
 from scenesynth.localization.onsets import (
@@ -139,6 +141,12 @@ def test_audio_that_is_not_what_its_spec_gives_is_explained(
     assert {finding.index for finding in checks[check].findings} == {*range(8)}
 
 
+def test_a_fault_of_one_scene_is_not_one_of_its_shard(tmp_path: Path, clean: Path) -> None:
+    root = rewritten(clean, tmp_path / "ds", only(3, heard_as(lambda audio: 0 * audio)), [0])
+    (finding,) = checks_of(root)["silence"].findings
+    assert (finding.index, finding.shard) == (3, None)
+
+
 def test_labels_of_one_scene_that_its_spec_does_not_give(
     tmp_path: Path, clean: Path, corpora: Corpora
 ) -> None:
@@ -173,6 +181,13 @@ def test_a_fault_of_all_shards_is_one_finding(tmp_path: Path, clean: Path) -> No
     (finding,) = check.findings
     assert "foa in all shards: left and right are swapped" in finding.what
     assert finding.shard is None
+
+
+def test_what_is_accused_as_a_whole_is_not_accused_again_scene_by_scene() -> None:
+    scenes = [Finding(what="too loud", index=index, shard=index // 4) for index in (8, 20)]
+    assert unaccused(scenes, []) == scenes
+    assert unaccused(scenes, [Finding(what="swapped", shard=2)]) == scenes[1:]
+    assert unaccused(scenes, [Finding(what="swapped")]) == []
 
 
 def test_n3d_is_noted(tmp_path: Path, clean: Path) -> None:
@@ -325,6 +340,11 @@ def test_gains_delays_and_channels_are_explained() -> None:
     ]
     assert told(explained(near + 0.5 * late + noise, parts, BINAURAL, RATE)) == [
         "t60: late reverberation is 6.0 dB quieter than its spec says"
+    ]
+    # Late sound that is next to nothing, as in an anechoic room, has no level to be wrong.
+    dry = parts_of(near, 1e-5 * late, 0 * noise)
+    assert told(explained(0.5 * near, dry, BINAURAL, RATE)) == [
+        "levels: targets are 6.0 dB quieter than their spec says"
     ]
     assert told(explained(0.5 * parts.mixture, parts, BINAURAL, RATE)) == [
         "levels: targets are 6.0 dB quieter than their spec says"

@@ -17,9 +17,9 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from scenesynth.audit.columns import numbers
 from scenesynth.audit.findings import counted, shards_told, with_shards
 from scenesynth.audit.records import Check, Finding
 from scenesynth.room import decay
@@ -50,7 +50,7 @@ def ratio_check(
         doubtful: numbers of scenes whose request is wrong in the table, which is another finding.
     """
     title = {"snr": "Is the SNR what was requested?", "sir": "Is the SIR what was requested?"}
-    asked, got = (_numbers(scenes, f"{name}_{what}_db") for what in ("requested", "achieved"))
+    asked, got = (numbers(scenes, f"{name}_{what}_db") for what in ("requested", "achieved"))
     index = scenes["index"].to_numpy()
     with_request = ~np.isnan(asked) & ~np.isin(index, list(doubtful))
     n = int(with_request.sum())
@@ -235,13 +235,6 @@ def _ratio(
     n = min(len(found), len(expected))
     chosen = high[:n] & np.isfinite(found[:n])
     return float((found[:n] / expected[:n])[chosen].mean()) if chosen.any() else math.nan
-
-
-def _numbers(table: pa.Table, name: str) -> Array:
-    if name not in table.column_names:
-        return np.full(len(table), np.nan)
-    found = pc.cast(table[name], pa.float64()).to_numpy()
-    return np.array(found, dtype=np.float64)
 
 
 def _db(value: float) -> str:

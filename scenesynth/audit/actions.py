@@ -141,30 +141,43 @@ def _lists(audit: Audit) -> dict[str, list[str]]:
         if finding.scene and (finding.index is None or finding.index // size not in unreadable)
     ]
     return {
-        "scenes.txt": _lines([*scenes, *_rest_of_shards(audit, found, size)]),
+        "scenes.txt": _lines([*scenes, *_of_shards(audit, found, size)]),
         "clips.txt": _lines([(f.clip, name, f) for name, f in found if f.clip]),
         "keys.txt": _lines([(f.key, name, f) for name, f in found if f.key]),
         "shards.txt": _lines([(str(f.shard), name, f) for name, f in damaged]),
     }
 
 
-def _rest_of_shards(
+def _of_shards(
     audit: Audit, found: Sequence[tuple[str, Finding]], size: int
 ) -> Iterator[tuple[str, str, Finding]]:
-    """Ranges of the shards of which all that was looked at is wrong, if that was not all.
+    """Scenes of the shards of which all is wrong: those looked at by name, the rest as a range.
 
-    Skipped scenes cannot be named, so there are none where the dataset has any.
+    Skipped scenes cannot be named, so there are no ranges where the dataset has any.
     """
+    whole = {f.shard: (name, f) for name, f in found if _is_of_shard(f)}
+    names = zip(*(audit.scenes[column].to_pylist() for column in ("index", "id")), strict=True)
+    for index, scene in names:
+        if index // size in whole:
+            yield scene, *whole[index // size]
     if any(check.figures.get("skipped_scenes") for check in audit.checks):
         return
     wrong: dict[int, dict[int, tuple[str, Finding]]] = {}
     for name, finding in found:
         if finding.shard is not None and finding.index is not None:
             wrong.setdefault(finding.shard, {})[finding.index] = (name, finding)
+    for index in audit.scenes["index"].to_pylist():
+        if index // size in whole:
+            wrong.setdefault(index // size, {})[index] = whole[index // size]
     for shard, scenes in sorted(wrong.items()):
         first, last = shard * size, min((shard + 1) * size, audit.n_promised) - 1
         if len(scenes) < last - first + 1:
             yield f"{first}-{last}", *next(iter(scenes.values()))
+
+
+def _is_of_shard(finding: Finding) -> bool:
+    """Whether a finding is about the scenes of a shard as a whole, all of which can be read."""
+    return finding.shard is not None and finding.index is None and not finding.key
 
 
 def _lines(items: Iterable[tuple[str, str, Finding]]) -> list[str]:
@@ -188,7 +201,7 @@ def _commands(name: str, path: Path, audit: Audit) -> tuple[str, ...]:
     uri, file = shlex.quote(audit.uri), shlex.quote(str(path))
     commands: Mapping[str, Sequence[str]] = {
         "scenes.txt": (
-            f"scenesynth preview {uri} --only {file}",
+            f"scenesynth preview {uri} --only {file} --random 12",
             f"scenesynth exclude {uri} --file {file} --reason audit",
             f"scenesynth render --from {uri} --only {file} --anew --out NEW",
         ),

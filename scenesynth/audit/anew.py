@@ -117,7 +117,9 @@ def draw_anew(
             spec = _another(source.recipe, source.corpora, info.seed, row["index"], row["split"])
         except (ConfigError, ContentError) as error:
             return f"scenes cannot be drawn anew: {error}"
-        index = spec.origin.index
+        # Under the number of the scene in whose place it is: numbers far beyond the dataset that go
+        # with the rooms of one split may be those of another's, too.
+        index = row["index"]
         scenes.append({"index": index, "id": spec.id, **scene_columns(spec, formats)})
         events += [
             {"index": index, "scene": spec.id, "event": number, **event}

@@ -1,10 +1,9 @@
 """Labels against the directions that the audio tells, and against what they may have been mistaken
 for.
 
-Estimates of many onsets say which hypothesis holds (`hypotheses`). A vote counts only where it
-differs from "as labelled", and single estimates may be wrong: the nearest reflection can be taken
-for the direct sound. So a shard needs several votes that agree, and a scene by itself an estimate
-that nothing speaks against.
+Single estimates may be wrong: the nearest reflection can be taken for the direct sound. So a shard
+needs several votes that agree (`votes`), and a scene by itself an estimate that nothing speaks
+against.
 """
 
 from __future__ import annotations
@@ -16,31 +15,18 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from scipy.stats import binom
 
+from scenesynth.audit.findings import counted
 from scenesynth.audit.hypotheses import Hypothesis, hypotheses
 from scenesynth.audit.records import Check, Finding
 from scenesynth.audit.signals import scene_finding, unheard
+from scenesynth.audit.votes import Votes, votes_of
 from scenesynth.localization.agreement import Estimate
-from scenesynth.localization.directions import to_vectors
-from scenesynth.localization.reach import Reach, as_told, reach_of
+from scenesynth.localization.reach import reach_of
 from scenesynth.spatial.formats import Format
 
 CONFIDENT: Final = 0.6
 """Least confidence of an estimate that has a vote."""
-
-APART_DEG: Final = 20.0
-"""Hypotheses nearer than this at a label cannot be told apart by its estimate."""
-
-CHANCE: Final = 0.2
-"""Share of estimates that may be nearer to a wrong hypothesis for reasons of acoustics."""
-
-LEAST_SHARE: Final = 0.75
-MOST_LIKELY_BY_CHANCE: Final = 1e-4
-"""What makes a hypothesis win: this share of the votes, and so small a probability of so many."""
-
-MOST_MEDIAN_DEG: Final = 15.0
-"""Median error of a hypothesis that explains what is heard."""
 
 POOR_MEDIAN_DEG: Final = 25.0
 """Median error as labelled above which estimates, or labels, cannot be trusted."""
@@ -94,84 +80,6 @@ def bearing_of(event: int, item: Format, estimate: Estimate) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Votes:
-    """Errors of some estimates under every hypothesis of their format.
-
-    Attributes:
-        item: the format.
-        errors_deg: Shape: [hypotheses, estimates].
-        apart: whether an estimate can tell a hypothesis from "as labelled". The same shape.
-    """
-
-    item: Format
-    errors_deg: Array
-    apart: NDArray[np.bool_]
-
-    def of(self, some: NDArray[np.bool_]) -> Votes:
-        """Those of some estimates."""
-        return Votes(item=self.item, errors_deg=self.errors_deg[:, some], apart=self.apart[:, some])
-
-    @property
-    def best(self) -> Hypothesis | None:
-        """The hypothesis that beats "as labelled", if one does."""
-        found = [n for n in range(1, len(self.errors_deg)) if self._wins(n)]
-        if not found:
-            return None
-        # Far off is far off: beyond, an error says nothing about which hypothesis is nearer.
-        score = np.minimum(self.errors_deg[found], 45.0).mean(axis=1)
-        first = int(np.flatnonzero(score <= score.min() + 1e-6)[0])
-        return hypotheses(self.item)[found[first]]
-
-    def _wins(self, n: int) -> bool:
-        telling = self.apart[n]
-        n_votes = int(telling.sum())
-        if not n_votes:
-            return False
-        mine, labelled = self.errors_deg[n, telling], self.errors_deg[0, telling]
-        n_for = int(np.sum(mine < labelled))
-        median_deg = float(np.median(mine))
-        return (
-            n_for >= LEAST_SHARE * n_votes
-            and binom.sf(n_for - 1, n_votes, CHANCE) <= MOST_LIKELY_BY_CHANCE
-            and median_deg <= MOST_MEDIAN_DEG
-            and median_deg <= 0.5 * float(np.median(labelled))
-        )
-
-    def median_deg(self, hypothesis: Hypothesis | None = None) -> float:
-        """Median error under a hypothesis; as labelled for none."""
-        if not self.errors_deg.shape[1]:
-            return float("nan")
-        every = hypotheses(self.item)
-        n = 0 if hypothesis is None else every.index(hypothesis)
-        return float(np.median(self.errors_deg[n]))
-
-
-def votes_of(item: Format, bearings: Sequence[Mapping[str, Any]]) -> Votes:
-    """What estimates in one format say about its hypotheses."""
-    reach: Reach = reach_of(item)
-    label, seen = (
-        to_vectors(
-            np.array([b[f"{kind}_azimuth_deg"] for b in bearings], float),
-            np.array([b[f"{kind}_elevation_deg"] for b in bearings], float),
-        )
-        for kind in ("label", "estimated")
-    )
-    told = [as_told(label @ h.turn.T, reach) for h in hypotheses(item)]
-    return Votes(
-        item=item,
-        errors_deg=np.stack([_angle_deg(t, seen) for t in told]),
-        apart=np.stack([_angle_deg(t, told[0]) > APART_DEG for t in told]),
-    )
-
-
-def _angle_deg(one: Array, other: Array) -> Array:
-    cosine = np.sum(one * other, axis=-1) / np.maximum(
-        np.linalg.norm(one, axis=-1) * np.linalg.norm(other, axis=-1), 1e-12
-    )
-    return np.asarray(np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0))))
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Judged:
     """What the estimates of one format came to."""
@@ -203,7 +111,7 @@ def direction_check(
     judged = [_judge(item, looked) for item in formats.values() if reach_of(item) != "none"]
     told = [item for item in judged if item.n_votes]
     findings = [finding for item in told for finding in item.findings]
-    findings += _not_yet(known, findings)
+    findings += unaccused(known, findings)
     figures = {
         item.format: {
             "events": item.n_votes,
@@ -225,7 +133,7 @@ def direction_check(
     )
 
 
-def _not_yet(more: Sequence[Finding], findings: Sequence[Finding]) -> list[Finding]:
+def unaccused(more: Sequence[Finding], findings: Sequence[Finding]) -> list[Finding]:
     """Findings about scenes that no finding, nor one about their shard, is about yet."""
     if any(f.shard is None and f.index is None for f in findings):
         return []
@@ -245,7 +153,7 @@ def _concluded(
     if findings:
         first = findings[0]
         where = f"{first.scene}: " if first.scene else ""
-        more = f", and {len(findings) - 1:,} more findings" if len(findings) > 1 else ""
+        more = f", and {counted(len(findings) - 1, 'more finding')}" if len(findings) > 1 else ""
         return "failed", f"{where}{first.what}{more}"
     if not judged:
         return "skipped", "no format of this dataset tells directions"
@@ -334,7 +242,7 @@ def _is_sure(bearing: Mapping[str, Any]) -> bool:
 def _reduced(findings: Sequence[Finding]) -> list[Finding]:
     """Without the scenes of what is accused as a whole."""
     whole = [finding for finding in findings if finding.index is None]
-    return whole + _not_yet([f for f in findings if f.index is not None], whole)
+    return whole + unaccused([f for f in findings if f.index is not None], whole)
 
 
 def ambisonic_check(

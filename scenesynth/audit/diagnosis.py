@@ -252,8 +252,8 @@ def _check(
     n_bad = len({finding.index for finding in findings})
     failed = [row for row in rows if row["not_rerendered"].startswith("cannot be rendered")]
     summary = (
-        f"{n_bad:,} of {len(again):,} scenes that were rendered again; {findings[0].scene}: "
-        f"{findings[0].what}"
+        f"wrong in {n_bad:,} of {len(again):,} scenes that were rendered again; "
+        f"{findings[0].scene}: {findings[0].what}"
         if findings
         else f"as it should be in {len(again):,} scenes that were rendered again"
     )

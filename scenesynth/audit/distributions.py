@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from scenesynth.audit.anew import Source, differing
+from scenesynth.audit.columns import lists, numbers
 from scenesynth.audit.distances import chance_of, ks_distance
 from scenesynth.audit.findings import counted, some
 from scenesynth.audit.records import Check, Finding, Status
@@ -69,7 +70,7 @@ def recipe_check(
     parts = "" if source.own_clips else " (rooms, listeners and SNR; the clips are not at hand)"
     told = f"{counted(compared, 'spec')} drawn again{parts}"
     if findings:
-        told += f": {len(findings)} differ" + (
+        told += f": {len(findings)} differ{'s' if len(findings) == 1 else ''}" + (
             "" if same_version else ", which another version of scenesynth may have drawn"
         )
     elif compared:
@@ -103,7 +104,10 @@ def distributions_check(
     """
     name, title = "distributions", "Are scenes distributed as the recipe says?"
     if not isinstance(drawn, str) and not len(scenes):
-        drawn = "no scene is left whose rows are those of its spec"
+        drawn = (
+            "the rows of all scenes looked at are wrong (see `spec` and `labels`), so there is "
+            "nothing to compare with the recipe"
+        )
     if isinstance(drawn, str):
         return Check(name=name, title=title, status="skipped", summary=drawn, of=of)
     found, expected = quantities(scenes, events), quantities(*drawn)
@@ -124,7 +128,7 @@ def distributions_check(
             findings.append(Finding(what="classes of the targets are drawn otherwise"))
     told = (
         f"{counted(len(scenes), 'scene')} against {len(drawn[0]):,} drawn anew, in "
-        f"{counted(len(results), 'quantity').replace('quantitys', 'quantities')}"
+        f"{len(results)} quantities"
     )
     if findings:
         told += f"; otherwise distributed: {some(f.what for f in findings)}"
@@ -148,9 +152,9 @@ _OF_CLIPS: Final = ("targets", "interferers", "polyphony", "duration in s")
 
 def quantities(scenes: pa.Table, events: pa.Table) -> dict[str, Values]:
     """What is compared, by name for people: a value for each scene."""
-    sizes = _matrix(scenes["room_size_m"], 3)
-    listener = _matrix(scenes["listener_position_m"], 3)
-    requested = _matrix(scenes["rt60_requested_s"], 16)
+    sizes = lists(scenes, "room_size_m", 3)
+    listener = lists(scenes, "listener_position_m", 3)
+    requested = lists(scenes, "rt60_requested_s")
     with_t60 = np.isfinite(requested).any(axis=1)
     mean_s = np.full(len(requested), np.nan)
     mean_s[with_t60] = np.nanmean(requested[with_t60], axis=1)
@@ -160,13 +164,13 @@ def quantities(scenes: pa.Table, events: pa.Table) -> dict[str, Values]:
         "room height in m": sizes[:, 2],
         "T60 requested in s": mean_s,
         "listener's height in m": listener[:, 2],
-        "SNR requested in dB": _numbers(scenes, "snr_requested_db"),
-        "SIR requested in dB": _numbers(scenes, "sir_requested_db"),
-        "duration in s": _numbers(scenes, "n_samples") / _numbers(scenes, "sample_rate"),
-        "targets": _numbers(scenes, "n_targets"),
-        "interferers": _numbers(scenes, "n_interferers"),
-        "noise events": _numbers(scenes, "n_noise"),
-        "polyphony": _numbers(scenes, "max_polyphony"),
+        "SNR requested in dB": numbers(scenes, "snr_requested_db"),
+        "SIR requested in dB": numbers(scenes, "sir_requested_db"),
+        "duration in s": numbers(scenes, "n_samples") / numbers(scenes, "sample_rate"),
+        "targets": numbers(scenes, "n_targets"),
+        "interferers": numbers(scenes, "n_interferers"),
+        "noise events": numbers(scenes, "n_noise"),
+        "polyphony": numbers(scenes, "max_polyphony"),
         **{
             f"{what} of the first {role}": values
             for role in ("target", "noise")
@@ -250,19 +254,6 @@ def _first_labels(events: pa.Table) -> list[str]:
 def _index(info: DatasetInfo, spec: SceneSpec) -> int | None:
     """A scene's number, where its spec tells it."""
     return spec.origin.index if info.came_from is None else None
-
-
-def _numbers(table: pa.Table, name: str) -> Values:
-    found = pc.cast(table[name], pa.float64()).to_numpy()
-    return np.array(found, dtype=np.float64)
-
-
-def _matrix(column: Any, width: int) -> Values:
-    found = np.full((len(column), width), np.nan)
-    for row, values in enumerate(column.to_pylist()):
-        for place, value in enumerate((values or ())[:width]):
-            found[row, place] = math.nan if value is None else value
-    return found
 
 
 def _median(values: Values) -> float | None:

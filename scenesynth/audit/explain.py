@@ -35,6 +35,8 @@ DECAY_OFF: Final = 0.07
 """Least difference of decay times, as a share, that is named."""
 
 DEAD_DB: Final = -80.0
+NOTHING_DB: Final = -60.0
+"""Energy of a part, in relation to the largest, up to which it is not there."""
 
 Signal = NDArray[np.float32]
 Decay = Callable[[Signal, int], float | None]
@@ -251,7 +253,9 @@ def _gains(
     every = (parts.near, parts.late, parts.noise)
     rows = [part[alive].ravel().astype(np.float64) for part in every]
     target = audio.ravel().astype(np.float64)
-    there = [n for n, row in enumerate(rows) if row.any()]
+    energy = [float(row @ row) for row in rows]
+    # Of what is next to nothing, as the late sound of an anechoic room, no gain can be told.
+    there = [n for n in range(len(rows)) if energy[n] > max(energy) * 10 ** (NOTHING_DB / 10)]
     gains: list[float | None] = [None, None, None]
     if not there:
         return gains, math.inf

@@ -43,6 +43,7 @@ def joined(checks: Iterable[Check]) -> tuple[Check, ...]:
     """Checks in their order, those of one name made one: the same question, asked in two ways.
 
     The gravest status holds. A way that could not be gone is not mentioned beside one that was.
+    What both ways found of a scene is one finding.
     """
     found: dict[str, Check] = {}
     for check in checks:
@@ -59,9 +60,22 @@ def _both(one: Check, other: Check) -> Check:
         status=min(one.status, other.status, key=GRAVEST.index),
         summary=f"{one.summary}; {other.summary}",
         looked=max(one.looked, other.looked),
-        findings=(*one.findings, *other.findings),
+        findings=_once_a_scene([*one.findings, *other.findings]),
         figures={**other.figures, **one.figures},
     )
+
+
+def _once_a_scene(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Findings in their order, those about one scene made one."""
+    found: dict[object, Finding] = {}
+    for n, finding in enumerate(findings):
+        key = ("", n) if finding.index is None else finding.index
+        if (first := found.get(key)) is None:
+            found[key] = finding
+        else:
+            shard = finding.shard if first.shard is None else first.shard
+            found[key] = replace(first, what=f"{first.what}; {finding.what}", shard=shard)
+    return tuple(found.values())
 
 
 def shards_told(findings: Iterable[Finding]) -> str:

@@ -12,17 +12,25 @@ import os
 import signal
 import threading
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import accumulate
 from multiprocessing.synchronize import Event
 from typing import Any, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from scenesynth.audit.bearings import BEARING, ambisonic_check, bearing_of, direction_check
+from scenesynth.audit.bearings import (
+    BEARING,
+    ambisonic_check,
+    bearing_of,
+    direction_check,
+    unaccused,
+)
 from scenesynth.audit.diagnosis import (
     NOT_CHOSEN,
     RERENDERED,
@@ -30,6 +38,7 @@ from scenesynth.audit.diagnosis import (
     faults_of,
     rendering_checks,
 )
+from scenesynth.audit.findings import with_shards
 from scenesynth.audit.records import Check
 from scenesynth.audit.signals import SIGNAL, signal_checks, signal_of
 from scenesynth.audit.stems import STEMS, stem_check, stems_of
@@ -72,6 +81,9 @@ HEARD: Final = pa.schema(
 """A row for each scene: `number` is its place in the dataset, `index` the column of that name.
 `why` is "" but for what could not be read (a damaged shard or spec). `rerendered` is null where the
 scene was not chosen for it, or for the reason `not_rerendered`."""
+
+_ASKED: Final = {"snr": "snr_requested_db", "t60": "rt60_broadband_s"}
+"""Column of the scenes that have what a check is about: a scene without noise has no wrong SNR."""
 
 OnProgress = Callable[[int, int], None]
 
@@ -124,15 +136,41 @@ def sound_checks(
     rows, of = heard.to_pylist(), len(dataset)
     formats = _formats(dataset)
     faults = faults_of(rows)
+    directions = direction_check(rows, formats, of, faults.get("directions", ()))
+    accused = [finding for finding in directions.findings if finding.index is None]
+    for name in ("channels", "rendering"):
+        # Without late sound, channels that are swapped look like channels of another level.
+        faults[name] = unaccused(faults.get(name, ()), accused)
     signals = signal_checks(rows, of, faults.get("channels", ()))
     explained = {finding.index for check in signals for finding in check.findings}
-    return [
+    by_ear = [
         *signals,
-        direction_check(rows, formats, of, faults.get("directions", ())),
+        directions,
         ambisonic_check(rows, formats, of),
         stem_check(rows, of, dataset.info),
-        *rendering_checks(rows, of, faults, frozenset(explained)),
     ]
+    anew = rendering_checks(rows, of, faults, frozenset(explained))
+    heard_in = [row["index"] for row in rows if not row["why"]]
+    rendered = {row["index"] for row in rows if row["rerendered"] is not None}
+    asked = {name: rendered & _with(scenes, column) for name, column in _ASKED.items()}
+    size = dataset.info.shard_scenes
+    return [
+        *(_with_shards(check, heard_in, size) for check in by_ear),
+        *(_with_shards(check, asked.get(check.name, rendered), size) for check in anew),
+    ]
+
+
+def _with(scenes: pa.Table, column: str) -> set[int]:
+    """Numbers of the scenes that have a value in a column."""
+    return set(scenes.filter(pc.is_valid(scenes[column]))["index"].to_pylist())
+
+
+def _with_shards(check: Check, looked: Collection[int], shard_scenes: int) -> Check:
+    """A check whose findings about scenes name a shard only where all that was looked at of it is
+    wrong."""
+    whole = [finding for finding in check.findings if finding.index is None]
+    single = [replace(f, shard=None) for f in check.findings if f.index is not None]
+    return replace(check, findings=(*whole, *with_shards(single, looked, shard_scenes)))
 
 
 _Task = tuple[list[int], frozenset[int], frozenset[int], str]

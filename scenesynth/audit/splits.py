@@ -12,14 +12,14 @@ from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from scipy.stats import hypergeom
 
 from scenesynth.audit.findings import counted, some
 from scenesynth.audit.reading import Columns
 from scenesynth.audit.records import Check, Finding
 
-EXPECTED_AT_LEAST: Final = 14.0
-"""Scenes of a class that a split of this size should have, from which having none is no chance:
-exp(-14) is less than one in a million."""
+NO_CHANCE: Final = 1e-6
+"""Probability below which it is no chance that a split has no scene of a class."""
 
 FOUND_SCENES: Final = 64
 """Scenes that are named for each thing that leaks."""
@@ -110,8 +110,8 @@ def clip_check(columns: Columns, of: int) -> Check:
 def class_check(columns: Columns, classes: Sequence[str], of: int) -> Check:
     """Whether every class is in every split that is large enough for it.
 
-    A class is missing where the other splits' share of it would give the split
-    `EXPECTED_AT_LEAST` scenes or more, and it has none.
+    A class is missing where a split has no scene of it, and if the scenes that have it had been
+    dealt to the splits at random, that would be less likely than `NO_CHANCE` (hypergeometric).
     """
     scenes = columns.scenes
     title = "Are all classes in every split?"
@@ -137,14 +137,16 @@ def class_check(columns: Columns, classes: Sequence[str], of: int) -> Check:
     missing: list[tuple[str, str, float]] = []
     rare: list[tuple[str, str, float]] = []
     for split, n in sorted(per_split.items()):
-        others = sum(per_split.values()) - n
+        total = sum(per_split.values())
         for name in classes:
             if name in never or seen[name].get(split):
                 continue
-            expected = n * sum(seen[name].values()) / others
-            (missing if expected >= EXPECTED_AT_LEAST else rare).append((split, name, expected))
+            with_it = sum(seen[name].values())
+            found = missing if hypergeom.pmf(0, total, with_it, n) < NO_CHANCE else rare
+            found.append((split, name, n * with_it / (total - n)))
     word = "class" if len(classes) == 1 else "classes"
-    told = f"{len(classes) - len(never)} of {len(classes)} {word} in {_splits(per_split)}"
+    told = f"{len(classes) - len(never)} of {len(classes)} {word} met"
+    told += f" over all splits: {_splits(per_split)}"
     findings = tuple(
         Finding(
             what=f"class {name!r} is in none of the {per_split[split]:,} scenes of split {split}; "
@@ -154,10 +156,9 @@ def class_check(columns: Columns, classes: Sequence[str], of: int) -> Check:
     )
     if missing:
         told += "; missing are " + some(f"{name!r} in {split}" for split, name, _ in missing)
-    if rare:
-        told += "; not met, nor to be expected often: " + some(
-            f"{name!r} in {split}" for split, name, _ in rare
-        )
+    for split in sorted({split for split, _, _ in rare}):
+        names = [repr(name) for in_split, name, _ in rare if in_split == split]
+        told += f"; too rare to be expected in {split}, and not met there: {some(names)}"
     if never:
         told += f"; in no scene are {some(map(repr, never))}"
     return Check(

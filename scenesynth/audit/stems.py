@@ -110,7 +110,8 @@ def stem_check(rows: Sequence[Mapping[str, Any]], of: int, info: DatasetInfo) ->
             name="stems",
             title=TITLE,
             status="skipped",
-            summary=f"the dataset holds {held}; all of {', '.join(PARTS)} are needed",
+            summary=f"the dataset holds {held}; all of {', '.join(PARTS)} are needed "
+            f"(`scenesynth render --stems all`)",
             of=of,
         )
     looked = [row for row in rows if not row["why"]]

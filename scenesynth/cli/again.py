@@ -135,14 +135,18 @@ def report(plan: AgainPlan, as_json: bool) -> str:
         ("shards", f"{plan.n_shards:,} of up to {plan.info.shard_scenes} scenes"),
         ("changed", changes),
         ("disk", f"at most {format_bytes(plan.raw_bytes)}"),
-        (
-            "rendering",
-            f"what has another render key, since {plan.rendering}; the rest is copied"
-            if plan.rendering
-            else "nothing: all is copied as it is stored, and no clips are needed",
-        ),
+        ("rendering", _rendering(plan)),
     ]
     return table(rows)
+
+
+def _rendering(plan: AgainPlan) -> str:
+    """What is rendered, and why."""
+    if plan.given.anew:
+        return "everything, for --anew"
+    if plan.rendering:
+        return f"what has another render key, since {plan.rendering}; the rest is copied"
+    return "nothing: all is copied as it is stored, and no clips are needed"
 
 
 def closing(plan: Plan) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from scenesynth.cli.live import Counter
 
 if TYPE_CHECKING:
     from scenesynth.audit.actions import Action
-    from scenesynth.audit.records import Audit
+    from scenesynth.audit.records import Audit, Check
     from scenesynth.corpus.corpora import Corpora
 
 _WHAT, _CLIPS, _OUTPUT = "What to look at", "Clips", "Output"
@@ -171,12 +171,20 @@ def _tell(audit: Audit) -> None:
     width = max(len(check.name) for check in audit.checks)
     for check in audit.checks:
         click.echo(f"  {check.status:<7} {check.name:<{width}}  {check.summary}")
-        for finding in check.findings[:_SHOWN] if check.status == "failed" else ():
-            where = finding.scene or finding.key
-            click.echo(f"  {'':<7} {'':<{width}}    {where + ': ' if where else ''}{finding.what}")
-        more = len(check.findings) - _SHOWN
-        if check.status == "failed" and more > 0:
+        lines = list(_news(check)) if check.status == "failed" else []
+        for line in lines[:_SHOWN]:
+            click.echo(f"  {'':<7} {'':<{width}}    {line}")
+        if (more := len(lines) - _SHOWN) > 0:
             click.echo(f"  {'':<7} {'':<{width}}    and {more:,} more in report.json")
+
+
+def _news(check: Check) -> Iterator[str]:
+    """Findings of a check, but for those that its summary holds already."""
+    for finding in check.findings:
+        where = finding.scene or finding.key
+        line = f"{where}: {finding.what}" if where else finding.what
+        if line not in check.summary:
+            yield line
 
 
 def _tell_comparison(first: Audit, others: Sequence[Audit]) -> None:
