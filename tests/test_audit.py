@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -43,6 +43,7 @@ from scenesynth.audit.mistakes import MISTAKES, mistake
 from scenesynth.audit.reading import Columns
 from scenesynth.audit.records import Audit, Check, Finding
 from scenesynth.audit.run import run_audit
+from scenesynth.audit.sound import RERENDER, listen
 from scenesynth.audit.splits import class_check, clip_check, head_check
 from scenesynth.cli import main
 from scenesynth.corpus.corpora import Corpora
@@ -53,7 +54,7 @@ from scenesynth.store.commit import Commit
 from scenesynth.store.exclude import ExcludeList, add_list
 from scenesynth.store.layout import commit_key, read_info, seal, shard_keys, table_key
 from scenesynth.store.places import place_of
-from scenesynth.store.reader import open_dataset
+from scenesynth.store.reader import Dataset, open_dataset
 
 look = partial(run_audit, listening=False)
 """Files and tables alone; what is heard has tests of its own."""
@@ -534,6 +535,21 @@ def test_a_smaller_sample_looks_at_fewer_scenes(rendered: Path) -> None:
     assert len(audit.scenes) == check_of(audit, "labels").looked == 8
     assert check_of(audit, "labels").of == SCENES
     assert len(look(rendered, sample=8, full=True).scenes) == SCENES
+
+
+@pytest.mark.parametrize(("full", "rerender"), [(False, RERENDER), (True, None)])
+def test_all_scenes_are_rendered_again_in_full_audits_alone(
+    rendered: Path, monkeypatch: pytest.MonkeyPatch, full: bool, rerender: int | None
+) -> None:
+    asked: list[int | None] = []
+
+    def listened(dataset: Dataset, numbers: Sequence[int], **settings: Any) -> pa.Table:
+        asked.append(settings["rerender"])
+        return listen(dataset, [], **settings)
+
+    monkeypatch.setattr("scenesynth.audit.run.listen", listened)
+    run_audit(rendered, sample=4, full=full)
+    assert asked == [rerender]
 
 
 @pytest.mark.parametrize("name", list(MISTAKES))

@@ -36,7 +36,7 @@ from scenesynth.audit.licences import clips_check, durations_check, licence_chec
 from scenesynth.audit.reading import Columns, Damage, OnProgress, chosen_rows, wide_columns
 from scenesynth.audit.records import Audit, Check, Finding
 from scenesynth.audit.rows import Compared, labels_check, spec_check
-from scenesynth.audit.sound import listen, sound_checks
+from scenesynth.audit.sound import RERENDER, listen, sound_checks
 from scenesynth.audit.splits import class_check, clip_check, head_check, room_check
 from scenesynth.corpus.corpora import Corpora
 from scenesynth.errors import ConfigError, StoreError
@@ -132,6 +132,7 @@ def run_audit(
         _whole(dataset, numbers, read, broken) if listening else [],
         corpora=source.clips,
         processes=processes,
+        rerender=None if full else RERENDER,
         on_progress=partial(on_progress, "listening"),
     )
     scenes, events = _tables(dataset, read)

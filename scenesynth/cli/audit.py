@@ -44,7 +44,12 @@ Exit codes: 0 no check failed; 1 some did, and are named; 2 not a dataset, or no
     metavar="N",
     help="Scenes whose rows and audio are looked at, of as many shards as possible.",
 )
-@option(_WHAT, "--full", is_flag=True, help="Look at all scenes, and read every byte.")
+@option(
+    _WHAT,
+    "--full",
+    is_flag=True,
+    help="Look at all scenes, render all again whose clips are at hand, and read every byte.",
+)
 @option(
     _WHAT,
     "--seed",
