@@ -223,7 +223,7 @@ def test_a_command_is_copied_as_it_stands(page: Any) -> None:
     first = page.locator("#scene-0 details").first
     first.locator("summary").click()
     first.locator("button.copy").click()
-    assert first.locator("button.copy").text_content() == "Copied"
+    until(page, "document.querySelector('#scene-0 details .copy').textContent === 'Copied'")
     assert first.locator("code").text_content() == "scenesynth render --only train-00000000"
     first.locator("summary").click()
 

@@ -138,7 +138,7 @@ def live(
     for name in asked_columns:
         check_number(scenes_schema(info.format_names), name, "columns", f"recipe {resolved.name}")
     ensure_compiled()
-    source = LiveSource(job=_job_of(plan), device=device, columns=asked_columns, targets=maker)
+    source = LiveSource(job=job_of(plan), device=device, columns=asked_columns, targets=maker)
     return LiveStream(
         source,
         Rules(seed=seed, batch=batch, group=1, shuffle=False, weights=None, drop_last=True),
@@ -236,7 +236,7 @@ class LiveSource:
         Raises:
             SceneError: one that cannot be made.
         """
-        jobs = {index: self._job_of(index) for index in indices}
+        jobs = {index: self.job_of(index) for index in indices}
         makers: dict[str, SceneMaker] = {
             split: make_scene for split in {job.split for job in jobs.values()}
         }
@@ -247,7 +247,7 @@ class LiveSource:
         scenes = [usable_scene(jobs[index], index, makers[jobs[index].split]) for index in indices]
         return [scene for scene in scenes if scene is not None]
 
-    def _job_of(self, index: int) -> ShardJob:
+    def job_of(self, index: int) -> ShardJob:
         """The job of which a scene is a part; shards are of one split each."""
         job = self.job
         shard = index // job.info.shard_scenes
@@ -335,7 +335,8 @@ def _on_device(job: ShardJob, indices: Sequence[int], device: str) -> SceneMaker
     return make
 
 
-def _job_of(plan: Plan) -> ShardJob:
+def job_of(plan: Plan) -> ShardJob:
+    """A job that stands for all scenes of a plan, of which each is rendered when it is wanted."""
     return ShardJob(
         root=plan.root,
         info=plan.info,

@@ -9,9 +9,9 @@ from typing import Final
 from scenesynth.corpus.corpora import Corpora
 from scenesynth.errors import ConfigError, ContentError
 from scenesynth.pipeline.formats import format_of
-from scenesynth.pipeline.live import LiveSource
+from scenesynth.pipeline.live import LiveSource, job_of
 from scenesynth.pipeline.plan import make_plan
-from scenesynth.pipeline.shard import SceneError, ShardJob
+from scenesynth.pipeline.shard import SceneError
 from scenesynth.preview.again import again_drawn
 from scenesynth.preview.card import Shown
 from scenesynth.scene.recipe import load_recipe
@@ -126,17 +126,8 @@ def open_recipe(
         split=split,
         stems=stems,
     )
-    job = ShardJob(
-        root=plan.root,
-        info=plan.info,
-        recipe=plan.recipe,
-        corpora=plan.corpora.descriptor(),
-        shard=0,
-        stop=plan.stop,
-        split=plan.info.split,
-    )
     return RecipeShelf(
-        source=LiveSource(job=job, device="cpu", columns=(), targets=None),
+        source=LiveSource(job=job_of(plan), device="cpu", columns=(), targets=None),
         recipe=recipe,
         changes=tuple(changes),
         sources=tuple(sources),
