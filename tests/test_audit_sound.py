@@ -32,7 +32,7 @@ from scenesynth.audit.explain import Explained, Parts, explained
 from scenesynth.audit.hypotheses import hypotheses
 from scenesynth.audit.records import Finding
 from scenesynth.audit.signals import signal_checks, signal_of
-from scenesynth.audit.sound import HEARD, index_of, listen, sound_checks
+from scenesynth.audit.sound import HEARD, listen, sound_checks
 from scenesynth.audit.votes import votes_of
 from scenesynth.corpus.corpora import Corpora
 from scenesynth.localization.directions import to_angles, to_vectors
@@ -244,7 +244,7 @@ def test_a_damaged_shard_has_rows_that_say_why(tmp_path: Path, clean: Path) -> N
     assert heard["index"].to_pylist() == [*range(9), *range(10, 16)]
     assert [bool(why) for why in heard["why"].to_pylist()] == [False] * 8 + [True] * 7
     assert "committed were" in heard["why"][8].as_py()
-    assert [index_of(dataset, n) for n in (0, 8, 9)] == [0, 8, 10]
+    assert [dataset.index_of(n) for n in (0, 8, 9)] == [0, 8, 10]
     checks = {c.name: c for c in sound_checks(dataset, dataset.scenes, dataset.events, heard)}
     assert failed(checks) == []
     assert checks["silence"].looked == 8

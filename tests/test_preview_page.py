@@ -22,7 +22,7 @@ from store_helpers import make_dataset, make_info, make_scene
 from scenesynth.errors import ConfigError, CorruptShardError
 from scenesynth.preview import player
 from scenesynth.preview.again import again_drawn, again_from
-from scenesynth.preview.choose import Usable, draw, named_scenes, worst_scenes
+from scenesynth.preview.choose import draw, named_scenes, worst_scenes
 from scenesynth.preview.page import (
     card_html,
     check_folder,
@@ -68,11 +68,10 @@ def holey(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_numbers_and_indices_of_usable_scenes_are_those_of_the_table(holey: Path) -> None:
     dataset = open_dataset(holey)
-    usable = Usable(dataset)
-    indices = [usable.index(number) for number in range(len(usable))]
+    indices = [dataset.index_of(number) for number in range(len(dataset))]
     assert indices == dataset.scenes["index"].to_pylist() == [0, 1, 2, 3, 4, 6, 7, 17, 18, 19]
     for index in range(25):
-        number = usable.number(index)
+        number = dataset.number_from(index)
         assert number == sum(there < index for there in indices)
         if index in indices:
             assert dataset[number].row["index"] == index
@@ -121,12 +120,11 @@ def test_only_tables_of_chosen_shards_are_read(
         return (self.read(key) for key in keys)
 
     monkeypatch.setattr(LocalPlace, "read_all", noted)
-    usable = Usable(dataset)
-    chosen = [usable.index(number) for number in draw(len(usable), 3, seed=0)]
+    chosen = [dataset.index_of(number) for number in draw(len(dataset), 3, seed=0)]
     assert read == []
     chosen += named_scenes(dataset, ["train-00000033", "50"], "--only")
     for index in chosen:
-        assert dataset[usable.number(index)].row["index"] == index
+        assert dataset[dataset.number_from(index)].row["index"] == index
     shards = {index // dataset.info.shard_scenes for index in chosen}
     assert len(shards) < 16
     assert {int(key.split("part-")[1].split(".")[0]) for key in read} == shards

@@ -41,6 +41,8 @@ from scenesynth.audit.splits import class_check, clip_check, head_check, room_ch
 from scenesynth.corpus.corpora import Corpora
 from scenesynth.errors import ConfigError, StoreError
 from scenesynth.pipeline.plan import split_of
+from scenesynth.records import from_plain
+from scenesynth.scene.recipe_records import Recipe
 from scenesynth.scene.spec import SceneSpec
 from scenesynth.store.commit import Commit
 from scenesynth.store.places import Address, address_of
@@ -191,9 +193,6 @@ def _damaged(found: Verified) -> set[int]:
 
 def _splits(dataset: Dataset) -> Callable[[int], str]:
     """Split of a shard's scenes, where the recipe decides it."""
-    from scenesynth.records import from_plain
-    from scenesynth.scene.recipe_records import Recipe
-
     info = dataset.info
     if info.came_from is not None:
         return lambda shard: ""

@@ -11,13 +11,11 @@ import multiprocessing
 import os
 import signal
 import threading
-from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import accumulate
 from multiprocessing.synchronize import Event
 from typing import Any, Final
 
@@ -272,7 +270,7 @@ def _heard(
     for number in numbers:
         if stopped():
             return rows
-        index = index_of(dataset, number)
+        index = dataset.index_of(number)
         row = {
             "number": number,
             "index": index,
@@ -326,13 +324,3 @@ def _bearings(
 
 def _formats(dataset: Dataset) -> dict[str, Format]:
     return {stored.name: format_of(stored) for stored in dataset.info.formats}
-
-
-def index_of(dataset: Dataset, number: int) -> int:
-    """Column `index` of scene `number`, from the commits alone: its tables may be damaged."""
-    stops = list(accumulate(dataset.n_usable(at) for at in range(len(dataset.commits))))
-    at = bisect_right(stops, number)
-    commit = dataset.commits[at]
-    gone = {*commit.skipped, *(() if dataset.with_excluded else dataset.excluded)}
-    usable = [index for index in range(commit.first, commit.stop) if index not in gone]
-    return usable[number - (stops[at] - dataset.n_usable(at))]

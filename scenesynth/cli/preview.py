@@ -16,7 +16,6 @@ from scenesynth.cli.app import FAILED, Sectioned, option, pairs, plural, tell
 from scenesynth.cli.live import Counter
 
 if TYPE_CHECKING:
-    from scenesynth.preview.choose import Usable
     from scenesynth.preview.shelf import DatasetShelf, Shelf
     from scenesynth.store.reader import Dataset
 
@@ -286,7 +285,6 @@ def _wanted(asked: _Asked) -> int:
 
 def _of_dataset(asked: _Asked) -> tuple[Shelf, _Choice]:
     # What draws and plays takes seconds to import; mistakes are found before.
-    from scenesynth.preview.choose import Usable
     from scenesynth.store.reader import open_dataset
 
     assert asked.uri is not None
@@ -303,7 +301,7 @@ def _of_dataset(asked: _Asked) -> tuple[Shelf, _Choice]:
             f"yet; finish or begin its `scenesynth render` command, and look again"
         )
         raise SystemExit(FAILED)
-    choice = _choose(dataset, Usable(dataset), asked)
+    choice = _choose(dataset, asked)
 
     from scenesynth.preview.shelf import DatasetShelf
 
@@ -311,7 +309,7 @@ def _of_dataset(asked: _Asked) -> tuple[Shelf, _Choice]:
     return shelf, _worst(shelf, choice, asked.n_worst) if asked.n_worst else choice
 
 
-def _choose(dataset: Dataset, usable: Usable, asked: _Asked) -> _Choice:
+def _choose(dataset: Dataset, asked: _Asked) -> _Choice:
     """What is asked for; of --worst those that are looked at."""
     from scenesynth.preview.choose import WORST_OF, draw, named_scenes
     from scenesynth.store.scene_ids import read_ids
@@ -326,10 +324,10 @@ def _choose(dataset: Dataset, usable: Usable, asked: _Asked) -> _Choice:
             return _Choice(scenes=named, how="chosen by name")
     elif asked.serve and not drawing:
         return _Choice(scenes=(), how="all that are there")
-    n_pool = len(usable) if named is None else len(named)
+    n_pool = len(dataset) if named is None else len(named)
     wanted = max(WORST_OF, asked.n_worst) if asked.n_worst else _wanted(asked)
     drawn = draw(n_pool, wanted, asked.seed)
-    scenes = [usable.index(n) if named is None else named[n] for n in drawn]
+    scenes = [dataset.index_of(n) if named is None else named[n] for n in drawn]
     of = f"{len(scenes):,} of {plural(n_pool, 'scene')}"
     if len(scenes) == n_pool and named is None:
         return _Choice(scenes=scenes, how=f"all {plural(n_pool, 'scene')}")

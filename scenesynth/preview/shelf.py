@@ -10,7 +10,6 @@ from scenesynth.errors import ConfigError, CorruptShardError
 from scenesynth.pipeline.formats import format_of
 from scenesynth.preview.again import again_from
 from scenesynth.preview.card import Shown
-from scenesynth.preview.choose import Usable
 from scenesynth.preview.listen import best_to_hear
 from scenesynth.preview.tables import label_errors
 from scenesynth.preview.view import view_of
@@ -64,7 +63,6 @@ class DatasetShelf:
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
-        self.usable = Usable(dataset)
         self.known = {stored.name: format_of(stored) for stored in dataset.info.formats}
 
     @property
@@ -77,7 +75,7 @@ class DatasetShelf:
 
     @property
     def about(self) -> str:
-        info, there, promised = self.dataset.info, len(self.usable), self.dataset.n_promised
+        info, there, promised = self.dataset.info, len(self.dataset), self.dataset.n_promised
         missing = f" of {promised:,} promised" if promised > there else ""
         return (
             f"recipe {info.recipe['name']}, seed {info.seed}, split {info.split}; "
@@ -87,7 +85,7 @@ class DatasetShelf:
         )
 
     def shown(self, index: int) -> Shown:
-        number = self.usable.number(index)
+        number = self.dataset.number_from(index)
         scene = self._with_stems(self._scene(number), number)
         return Shown(
             scene=scene,
@@ -97,7 +95,7 @@ class DatasetShelf:
 
     def label_error_deg(self, index: int) -> float | None:
         """Largest angle between a label of a scene and the direction that its audio tells."""
-        view = view_of(self._scene(self.usable.number(index)), self.known)
+        view = view_of(self._scene(self.dataset.number_from(index)), self.known)
         return max(label_errors(view), default=None)
 
     def _scene(self, number: int) -> Scene:
@@ -120,15 +118,15 @@ class DatasetShelf:
         return replace(scene, dry=self.dataset.dry(number)) if "dry" in kinds else scene
 
     def from_index(self, index: int, count: int) -> list[int]:
-        first = self.usable.number(index)
-        stop = min(first + count, len(self.usable))
-        return [self.usable.index(number) for number in range(first, stop)]
+        first = self.dataset.number_from(index)
+        stop = min(first + count, len(self.dataset))
+        return [self.dataset.index_of(number) for number in range(first, stop)]
 
     def before_index(self, index: int, count: int) -> list[int]:
-        stop = self.usable.number(index)
-        return [self.usable.index(number) for number in range(max(0, stop - count), stop)]
+        stop = self.dataset.number_from(index)
+        return [self.dataset.index_of(number) for number in range(max(0, stop - count), stop)]
 
     def renewed(self) -> DatasetShelf:
-        if len(self.usable) == self.dataset.n_promised:
+        if len(self.dataset) == self.dataset.n_promised:
             return self
         return DatasetShelf(open_dataset(self.dataset.root))

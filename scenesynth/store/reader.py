@@ -10,7 +10,7 @@ access goes by a commit and checks that its files are the committed ones.
 from __future__ import annotations
 
 import json
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
@@ -98,6 +98,7 @@ class Dataset:
         self._stops = list(accumulate(self._usable))
         self._shard_tables = lru_cache(maxsize=_CACHED_SHARDS)(self._read_shard_tables)
         self._index = lru_cache(maxsize=_CACHED_INDICES)(self._read_index)
+        self._numbered = lru_cache(maxsize=_CACHED_INDICES)(self._usable_of)
         self._check_array = cache(self._read_metadata)
 
     def __len__(self) -> int:
@@ -269,6 +270,22 @@ class Dataset:
         (part,) = self.parts(table, [commit])
         return part
 
+    def index_of(self, number: int) -> int:
+        """Column `index` of scene `number`, from the commits alone: its tables may be damaged.
+
+        Raises:
+            IndexError: no such scene.
+        """
+        at, place = self._locate(number)
+        return self._numbered(at)[place]
+
+    def number_from(self, index: int) -> int:
+        """Number of the first scene whose column `index` is at least that; `len` if none is."""
+        at = bisect_right(self.commits, index, key=lambda commit: commit.first) - 1
+        if at < 0:
+            return 0
+        return self._stops[at] - self._usable[at] + bisect_left(self._numbered(at), index)
+
     def n_usable(self, at: int) -> int:
         """Scenes that are there of commit number `at`."""
         return self._usable[at]
@@ -311,6 +328,14 @@ class Dataset:
             raise IndexError(f"scene {number}: {self.place} holds {length} usable scenes")
         at = bisect_right(self._stops, wanted)
         return at, wanted - (self._stops[at] - self._usable[at])
+
+    def _usable_of(self, at: int) -> list[int]:
+        """Column `index` of the scenes that are there of commit number `at`."""
+        commit = self.commits[at]
+        if not self._usable[at]:
+            return []
+        gone = self._dropped.union(commit.skipped)
+        return [index for index in range(commit.first, commit.stop) if index not in gone]
 
     def _read_shard_tables(self, at: int) -> _ShardTables:
         commit = self.commits[at]
